@@ -1,0 +1,9 @@
+//! A host's network as a library.
+//!
+//! Knows namespaces, links, VXLAN, nftables, DHCP and DNS; knows nothing of Docker, libvirt or
+//! controld. Everything it makes is named by prefix or lives in its own nft table or namespace, and
+//! it touches nothing else.
+
+pub mod dhcp;
+pub mod dns;
+pub mod netns;
