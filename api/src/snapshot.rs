@@ -29,13 +29,33 @@ impl Item {
 }
 
 /// An answer with content: the whole truth, or a change checked against the hash.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+///
+/// Read it with [`Answer::read`]: an untagged enum would be read through a buffer that cannot keep
+/// the items' bytes.
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
     /// A change from generation `from`.
     Delta(Delta),
     /// The whole truth.
     Full(Full),
+}
+
+impl Answer {
+    /// Reads an answer's JSON; the field `from` makes it a delta.
+    ///
+    /// # Errors
+    /// When the text is not JSON of either shape.
+    pub fn read(text: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Shape {
+            from: Option<u64>,
+        }
+        match serde_json::from_str::<Shape>(text)?.from {
+            Some(_) => serde_json::from_str(text).map(Self::Delta),
+            None => serde_json::from_str(text).map(Self::Full),
+        }
+    }
 }
 
 /// Every item of a host.
@@ -172,5 +192,97 @@ impl Snapshot {
         }
         next.generation = delta.generation;
         Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn item(key: u8, value: u16) -> Item {
+        let value = serde_json::value::to_raw_value(&value).unwrap().into();
+        Item { key: format!("endpoint/{key}"), kind: "endpoint".into(), value }
+    }
+
+    fn sum<'a>(items: impl IntoIterator<Item = &'a Item>) -> SetHash {
+        let mut hash = SetHash::default();
+        items.into_iter().for_each(|item| hash.add(item.hash()));
+        hash
+    }
+
+    fn full(generation: u64, items: &BTreeMap<u8, u16>) -> Full {
+        let items: Vec<_> = items.iter().map(|(key, value)| item(*key, *value)).collect();
+        Full { store: "s.1".into(), generation, hash: sum(&items), items }
+    }
+
+    fn delta(from: u64, old: &BTreeMap<u8, u16>, new: &BTreeMap<u8, u16>) -> Delta {
+        Delta {
+            store: "s.1".into(),
+            from,
+            generation: from + 1,
+            hash: full(0, new).hash,
+            put: new
+                .iter()
+                .filter(|(key, value)| old.get(key) != Some(value))
+                .map(|(key, value)| item(*key, *value))
+                .collect(),
+            del: old
+                .keys()
+                .filter(|key| !new.contains_key(key))
+                .map(|key| item(*key, 0).key)
+                .collect(),
+        }
+    }
+
+    fn sets() -> impl Strategy<Value = Vec<BTreeMap<u8, u16>>> {
+        prop::collection::vec(prop::collection::btree_map(any::<u8>(), any::<u16>(), 0..20), 1..6)
+    }
+
+    proptest! {
+        #[test]
+        fn deltas_lead_where_the_full_truth_leads(states in sets()) {
+            let mut held = Snapshot::default().apply(Answer::Full(full(1, &states[0]))).unwrap();
+            for (from, pair) in (1..).zip(states.windows(2)) {
+                held = held.apply(Answer::Delta(delta(from, &pair[0], &pair[1]))).unwrap();
+                let direct = Snapshot::default().apply(Answer::Full(full(from + 1, &pair[1]))).unwrap();
+                prop_assert_eq!(held.hash, direct.hash);
+                prop_assert!(held.items.keys().eq(direct.items.keys()));
+            }
+        }
+
+        #[test]
+        fn a_lost_change_is_noticed(old in prop::collection::btree_map(any::<u8>(), any::<u16>(), 0..9), value: u16) {
+            let held = Snapshot::default().apply(Answer::Full(full(1, &old))).unwrap();
+            let mut new = old.clone();
+            new.insert(7, value.wrapping_add(u16::from(old.get(&7) == Some(&value))));
+            prop_assume!(new != old);
+            let mut change = delta(1, &old, &new);
+            change.put.clear();
+            prop_assert_eq!(held.apply(Answer::Delta(change)).unwrap_err(), ApplyError::Hash { generation: 2 });
+        }
+    }
+
+    #[test]
+    fn the_door_refuses_gaps_older_truths_and_other_bodies() {
+        let one = BTreeMap::from([(1, 1)]);
+        let two = BTreeMap::from([(1, 2)]);
+        let held = Snapshot::default().apply(Answer::Full(full(5, &one))).unwrap();
+        let gap = held.apply(Answer::Delta(delta(4, &one, &two))).unwrap_err();
+        assert!(matches!(gap, ApplyError::Gap { from: 4, have: 5, .. }));
+        for refused in [full(4, &one), full(5, &two)] {
+            let error = held.apply(Answer::Full(refused)).unwrap_err();
+            assert!(matches!(error, ApplyError::Stale { have: 5, .. }));
+        }
+        assert!(held.apply(Answer::Full(full(5, &one))).is_ok(), "the same body again is no error");
+        let restored = Full { store: "s.2".into(), ..full(3, &two) };
+        assert_eq!(held.apply(Answer::Full(restored)).unwrap().generation, 3);
+    }
+
+    #[test]
+    fn an_answer_keeps_the_bytes_it_came_with() {
+        let text = r#"{"store":"s.1","gen":1,"hash":"0000000000000000000000000000000000000000000000000000000000000000","items":[{"key":"a","kind":"b","value":{"z":1,  "a":2}}]}"#;
+        let Answer::Full(read) = Answer::read(text).unwrap() else { panic!("not full") };
+        assert_eq!(read.items[0].value.get(), r#"{"z":1,  "a":2}"#);
     }
 }
