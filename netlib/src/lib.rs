@@ -4,6 +4,10 @@
 //! controld. Everything it makes is named by prefix or lives in its own nft table or namespace, and
 //! it touches nothing else.
 
+pub mod dataplane;
+pub mod desired;
 pub mod dhcp;
 pub mod dns;
+pub mod mac;
+pub mod names;
 pub mod netns;
