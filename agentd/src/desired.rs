@@ -3,6 +3,7 @@
 //! Reading never fails as a whole. An item that cannot be read, or whose kind is unknown, is kept
 //! in the ledger, reported, and does not stop the others.
 
+use api::hash::SetHash;
 use api::item::{Container, Endpoint, Host, Machine, Meaning, Member, Network, Reserve, Retained};
 use api::report::{ErrorKind, ItemError};
 use api::snapshot::Snapshot;
@@ -13,6 +14,8 @@ use std::collections::BTreeMap;
 pub struct Desired {
     /// The store and generation this was read from.
     pub generation: u64,
+    /// The hash of that snapshot.
+    pub hash: SetHash,
     /// Who this host is; none before the first snapshot.
     pub host: Option<Host>,
     /// Networks by VNI.
@@ -37,7 +40,8 @@ impl Desired {
     /// Reads all items of a snapshot.
     #[must_use]
     pub fn read(snapshot: &Snapshot) -> Self {
-        let mut desired = Self { generation: snapshot.generation, ..Self::default() };
+        let mut desired =
+            Self { generation: snapshot.generation, hash: snapshot.hash, ..Self::default() };
         for (key, item) in &snapshot.items {
             match Meaning::read(item) {
                 Ok(meaning) => desired.put(key, meaning),

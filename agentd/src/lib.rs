@@ -7,9 +7,11 @@
 //!
 //! Owns: everything on the host whose name, label or table says so. Leaves alone: everything else.
 
+pub mod args;
 pub mod config;
 pub mod containers;
 pub mod desired;
+pub mod durable;
 pub mod ledger;
 pub mod machines;
 pub mod networks;

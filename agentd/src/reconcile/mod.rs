@@ -3,6 +3,12 @@
 //! Wake-ups carry no data: they say "look again". A reconciler cannot fail: every problem becomes
 //! a status of the item it concerns.
 
+mod round;
+mod wake;
+
+pub use round::{Progress, Round, start};
+pub use wake::Wake;
+
 use crate::desired::Desired;
 use api::report::{Instance, ItemError};
 use std::collections::BTreeMap;
