@@ -10,8 +10,10 @@
 pub mod args;
 pub mod config;
 pub mod containers;
+pub mod controld;
 pub mod desired;
 pub mod durable;
+pub mod facts;
 pub mod ledger;
 pub mod machines;
 pub mod networks;

@@ -92,17 +92,17 @@ impl Ready {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn waits_for_the_address_and_says_what_is_missing() {
         let (sender, ready) = Ready::channel();
         let ip = Ipv4Addr::new(10, 42, 0, 5);
-        let second = Duration::from_secs(1);
-        assert!(matches!(ready.wait(7, ip, second).await, Err(NotReady::Network { vni: 7, .. })));
+        let (second, moment) = (Duration::from_secs(1), Duration::from_millis(1));
+        assert!(matches!(ready.wait(7, ip, moment).await, Err(NotReady::Network { vni: 7, .. })));
         sender.send_replace([(7, BTreeSet::new())].into());
-        assert!(matches!(ready.wait(7, ip, second).await, Err(NotReady::Address { .. })));
+        assert!(matches!(ready.wait(7, ip, moment).await, Err(NotReady::Address { .. })));
         let waiting = tokio::spawn({
             let ready = ready.clone();
-            async move { ready.wait(7, ip, second).await }
+            async move { ready.wait(7, ip, 60 * second).await }
         });
         sender.send_replace([(7, BTreeSet::from([ip]))].into());
         assert_eq!(waiting.await.unwrap(), Ok(()));

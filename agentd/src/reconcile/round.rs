@@ -46,6 +46,16 @@ pub struct Round {
 /// when the last pass asked for it, and every minute. Nothing is touched before the first snapshot
 /// tells who this host is: an empty answer is not the same as an empty wish.
 pub fn start(
+    reconciler: Box<dyn Reconciler>,
+    desired: watch::Receiver<Arc<Desired>>,
+    wake: Wake,
+    stop: watch::Receiver<bool>,
+) -> Round {
+    start_every(PERIOD, reconciler, desired, wake, stop)
+}
+
+fn start_every(
+    period: Duration,
     mut reconciler: Box<dyn Reconciler>,
     mut desired: watch::Receiver<Arc<Desired>>,
     wake: Wake,
@@ -56,10 +66,10 @@ pub fn start(
     let task = tokio::spawn(async move {
         loop {
             let wish = desired.borrow_and_update().clone();
-            let mut pause = PERIOD;
+            let mut pause = period;
             if wish.host.is_some() {
                 let status = pass(reconciler.as_mut(), &wish).await;
-                pause = status.retry_after.unwrap_or(PERIOD).min(PERIOD);
+                pause = status.retry_after.unwrap_or(period).min(period);
                 publish.send_modify(|progress| progress.advance(status, &wish));
             }
             tokio::select! {
@@ -154,20 +164,23 @@ mod tests {
         Arc::new(Desired { generation, host: Some(host), ..Desired::default() })
     }
 
-    fn bed(first: Arc<Desired>) -> Bed {
+    /// Long enough for a pass that is due to begin.
+    const MOMENT: Duration = Duration::from_millis(50);
+
+    fn bed(period: Duration, first: Arc<Desired>) -> Bed {
         let (tell, seen) = mpsc::unbounded_channel();
         let (answer, answers) = mpsc::unbounded_channel();
         let (desired, receiver) = watch::channel(first);
         let (stop, stopped) = watch::channel(false);
         let wake = Wake::default();
         let scripted = Box::new(Scripted { seen: tell, answers });
-        let round = start(scripted, receiver, wake.clone(), stopped);
+        let round = start_every(period, scripted, receiver, wake.clone(), stopped);
         Bed { seen, answer, desired, wake, stop, round }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn wake_ups_during_a_pass_become_one_more_pass() {
-        let mut bed = bed(wish(1));
+        let mut bed = bed(PERIOD, wish(1));
         assert_eq!(bed.seen.recv().await, Some(1));
         for _ in 0..5 {
             bed.wake.wake();
@@ -175,26 +188,35 @@ mod tests {
         bed.answer.send(Some(Status::default())).unwrap();
         assert_eq!(bed.seen.recv().await, Some(1));
         bed.answer.send(Some(Status::default())).unwrap();
-        let quiet = tokio::time::timeout(PERIOD / 2, bed.seen.recv()).await;
+        let quiet = tokio::time::timeout(MOMENT, bed.seen.recv()).await;
         assert!(quiet.is_err(), "five wake-ups are one more pass, not five");
-        assert_eq!(bed.seen.recv().await, Some(1), "the timer looks without a reason");
         bed.stop.send(true).unwrap();
-        bed.answer.send(Some(Status::default())).unwrap();
         bed.round.task.await.unwrap();
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
+    async fn looks_without_a_reason_and_when_asked_to() {
+        let mut bed = bed(MOMENT, wish(1));
+        assert_eq!(bed.seen.recv().await, Some(1));
+        bed.answer.send(Some(Status::default())).unwrap();
+        assert_eq!(bed.seen.recv().await, Some(1), "the timer");
+        let soon = Status { retry_after: Some(Duration::ZERO), ..Status::default() };
+        bed.answer.send(Some(soon)).unwrap();
+        assert_eq!(bed.seen.recv().await, Some(1), "the last pass");
+    }
+
+    #[tokio::test]
     async fn nothing_is_touched_before_the_first_snapshot() {
-        let mut bed = bed(Arc::default());
+        let mut bed = bed(MOMENT, Arc::default());
         bed.wake.wake();
-        assert!(tokio::time::timeout(PERIOD * 3, bed.seen.recv()).await.is_err());
+        assert!(tokio::time::timeout(3 * MOMENT, bed.seen.recv()).await.is_err());
         bed.desired.send(wish(7)).unwrap();
         assert_eq!(bed.seen.recv().await, Some(7));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_panic_is_reported_and_tried_again() {
-        let mut bed = bed(wish(1));
+        let mut bed = bed(MOMENT, wish(1));
         bed.seen.recv().await.unwrap();
         bed.answer.send(None).unwrap();
         bed.round.progress.changed().await.unwrap();
