@@ -11,6 +11,7 @@ pub mod hash;
 pub mod item;
 pub mod mac;
 pub mod report;
+pub mod schema;
 pub mod secret;
 pub mod snapshot;
 
