@@ -4,7 +4,9 @@
 //! in the ledger, reported, and does not stop the others.
 
 use api::hash::SetHash;
-use api::item::{Container, Endpoint, Host, Machine, Meaning, Member, Network, Reserve, Retained};
+use api::item::{
+    Container, Endpoint, Host, Machine, Meaning, Member, Network, Reserve, Retained, Want,
+};
 use api::report::{ErrorKind, ItemError};
 use api::snapshot::Snapshot;
 use std::collections::BTreeMap;
@@ -52,6 +54,19 @@ impl Desired {
             }
         }
         desired
+    }
+
+    /// The same for a host that was taken out of its cloud: nothing runs, nothing is attached,
+    /// disks and stopped containers stay.
+    #[must_use]
+    pub fn fenced(mut self) -> Self {
+        self.networks.clear();
+        self.members.clear();
+        self.endpoints.clear();
+        self.reserves.clear();
+        self.containers.values_mut().for_each(|container| container.guest.want = Want::Stopped);
+        self.machines.values_mut().for_each(|machine| machine.guest.want = Want::Stopped);
+        self
     }
 
     fn put(&mut self, key: &str, meaning: Meaning) {

@@ -42,14 +42,14 @@ impl Keys {
     /// See [`KeysError`]. A damaged key is never replaced, for it would be another host then.
     pub fn open(data: &Path) -> Result<Self, KeysError> {
         let tls = kept(data, "agent.key", || Ok(rcgen::KeyPair::generate()?.serialize_pem()))?;
-        let identity = kept(data, "identity.key", || random_hex::<32>())?;
+        let identity = kept(data, "identity.key", random_hex::<32>)?;
         let mut bytes = Zeroizing::new([0; 32]);
         hex::decode_to_slice(identity.expose().trim(), bytes.as_mut())
             .map_err(|_| KeysError::Damaged { name: "identity.key" })?;
         let identity = SigningKey::from_bytes(&bytes);
         let machine_id = match std::fs::read_to_string("/etc/machine-id") {
             Ok(id) if !id.trim().is_empty() => id.trim().into(),
-            _ => kept(data, "machine-id", || random_hex::<16>())?.expose().trim().into(),
+            _ => kept(data, "machine-id", random_hex::<16>)?.expose().trim().into(),
         };
         Ok(Self { tls, identity, machine_id })
     }
