@@ -83,6 +83,8 @@ pub enum Trust {
     Open,
     /// All; the field is absent from the schema of an account without the grant.
     Field,
+    /// All, but everybody may read it.
+    Writing,
     /// Those the function picks out.
     Values(fn(&Value) -> bool),
 }
@@ -242,6 +244,13 @@ impl Field {
     #[must_use]
     pub const fn trusted(mut self) -> Self {
         self.trust = Trust::Field;
+        self
+    }
+
+    /// Every value needs a grant, but everybody may read it.
+    #[must_use]
+    pub const fn trusted_to_write(mut self) -> Self {
+        self.trust = Trust::Writing;
         self
     }
 

@@ -80,8 +80,9 @@ fn fields(kind: &'static Type, grants: Grants<'_>, creatable: bool, updatable: b
     // of that type is ever created.
     let input = kind.collection_methods.is_empty();
     let shown = kind.all_fields().filter(|field| grants.show(field)).map(|field| {
-        let create = field.create && (creatable || input);
-        (field.name.to_owned(), self::field(field, create, field.update && updatable))
+        let create = field.create && (creatable || input) && grants.write_field(field);
+        let update = field.update && updatable && grants.write_field(field);
+        (field.name.to_owned(), self::field(field, create, update))
     });
     Value::Object(shown.collect())
 }

@@ -30,12 +30,18 @@ impl Grants<'_> {
         !matches!(field.trust, Trust::Field) || self.have(field.name)
     }
 
+    /// Whether the account may write this field at all.
+    #[must_use]
+    pub fn write_field(&self, field: &Field) -> bool {
+        !matches!(field.trust, Trust::Field | Trust::Writing) || self.have(field.name)
+    }
+
     /// Whether the account may give this field this value.
     #[must_use]
     pub fn allow(&self, field: &Field, value: &Value) -> bool {
         let needed = match field.trust {
             Trust::Open => false,
-            Trust::Field => true,
+            Trust::Field | Trust::Writing => true,
             Trust::Values(picks) => picks(value),
         };
         !needed || self.have(field.name)

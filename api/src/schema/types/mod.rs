@@ -63,7 +63,7 @@ pub(super) const COMMON: &[Field] = &[
     string("description").create().update().nullable().longest(1024),
     reference("accountId", "account")
         .create()
-        .trusted()
+        .trusted_to_write()
         .about("The account it belongs to; an admin may create for others"),
     one_of("state", STATES),
     one_of("transitioning", &["yes", "no", "error"]),
