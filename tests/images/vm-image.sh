@@ -41,7 +41,7 @@ kernel_packages() {
     local meta
     for meta in linux-image-cloud-amd64 linux-image-virtual; do
         apt-cache depends "$meta" 2>/dev/null |
-            sed -n 's/.*Depends: \(linux-image-[0-9].*\|linux-modules-[0-9].*\)/\1/p'
+            sed -n 's/.*Depends: \(linux-image-[0-9].*\|linux-modules-[0-9].*\)/\1/p' || true
     done | sort -u
 }
 
