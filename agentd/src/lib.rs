@@ -10,13 +10,17 @@
 pub mod args;
 pub mod config;
 pub mod containers;
+pub mod control;
 pub mod controld;
 pub mod desired;
+pub mod doctor;
 pub mod durable;
 pub mod facts;
 pub mod ledger;
+pub mod lock;
 pub mod machines;
 pub mod networks;
+pub mod overview;
 pub mod reconcile;
 pub mod report;
 pub mod services;
