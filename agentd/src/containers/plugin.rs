@@ -1,7 +1,7 @@
 //! Docker's way to its network driver: HTTP on a Unix socket in the plugins' folder.
 //!
-//! Every call is a POST of JSON to `/<Interface>.<Method>`. A refusal is `{"Err": "…"}`, which Docker
-//! shows to its user. Owns the socket; what is answered is [`super::network_driver`]'s.
+//! Every call is a POST of JSON to `/<Interface>.<Method>`. A refusal is a text which Docker shows to
+//! its user. Owns the socket; what is answered is [`super::network_driver`]'s.
 //! Source: Docker's "Plugin API" and libnetwork's `docs/remote.md` and `docs/ipam.md`.
 
 use super::network_driver::{DriverError, NetworkDriver};
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 /// The driver's name towards Docker, and the socket's.
 pub const DRIVER: &str = "stampede";
@@ -97,16 +97,16 @@ fn listen(folder: &Path) -> Result<UnixListener, PluginError> {
 }
 
 async fn accept(listener: UnixListener, driver: Arc<NetworkDriver>) {
-    let slots = Arc::new(Semaphore::new(MAXIMUM_CONNECTIONS));
+    // Connections end with the service: Docker keeps them open and must meet the next agentd.
+    let mut connections = JoinSet::new();
     loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else { return };
+        while connections.try_join_next().is_some() {}
+        if connections.len() >= MAXIMUM_CONNECTIONS {
+            connections.join_next().await;
+        }
         match listener.accept().await {
             Ok((stream, _)) => {
-                let driver = driver.clone();
-                tokio::spawn(async move {
-                    serve(stream, driver).await;
-                    drop(slot);
-                });
+                connections.spawn(serve(stream, driver.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection from Docker");
@@ -160,7 +160,8 @@ async fn answer(request: Request<Incoming>, driver: &NetworkDriver) -> Response<
                 CallError::Driver(_) | CallError::TooLate(_) => StatusCode::OK,
                 CallError::Body(..) | CallError::Json(..) => StatusCode::BAD_REQUEST,
             };
-            (status, json!({ "Err": message }))
+            // libnetwork reads `Err` from network drivers and `Error` from IPAM drivers.
+            (status, json!({ "Err": message, "Error": message }))
         }
     };
     tracing::debug!(call = path, micros = started.elapsed().as_micros(), "answered Docker");

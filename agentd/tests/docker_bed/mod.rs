@@ -101,7 +101,17 @@ impl Bed {
     /// Kills dockerd and every container at once, as a power cut does.
     pub fn kill_dockerd(&mut self) {
         if let Some(mut child) = self.dockerd.take() {
-            child.kill().unwrap();
+            // The first process of the process namespace: its parent returns only when all of them
+            // are gone.
+            let id = child.id();
+            let first = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+            match first.unwrap_or_default().trim().parse() {
+                Ok(first) => {
+                    let first = nix::unistd::Pid::from_raw(first);
+                    let _ = nix::sys::signal::kill(first, nix::sys::signal::Signal::SIGKILL);
+                }
+                Err(_) => child.kill().unwrap(),
+            }
             child.wait().unwrap();
         }
         let _ = std::fs::remove_file(self.folder.path().join("docker.pid"));
@@ -158,17 +168,17 @@ impl Bed {
         run_in(&self.netns(), program, arguments)
     }
 
-    /// dockerd's log.
+    /// The end of dockerd's log.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("dockerd.log")).unwrap_or_default()
+        let log = std::fs::read_to_string(self.folder.path().join("dockerd.log"));
+        let log = log.unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
     }
 }
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("dockerd's log:\n{}", self.log());
-        }
         self.kill_dockerd();
         if let Err(error) = netlib::netns::remove(&self.netns()) {
             eprintln!("{error}");
@@ -195,8 +205,10 @@ fn run_in(netns: &Path, program: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into()
 }
 
-/// Makes ports with `ip` on a plain bridge in the host's namespace, and counts.
+/// Makes ports with `ip` on a plain bridge in a namespace of its own, so that the host's packet
+/// filter has no say; and keeps count.
 pub struct Bridge {
+    host: PathBuf,
     netns: PathBuf,
     ports: Mutex<BTreeSet<Place>>,
 }
@@ -204,15 +216,25 @@ pub struct Bridge {
 impl Bridge {
     /// Makes the bridge `br0` with the gateway's address.
     pub fn new(bed: &Bed) -> Self {
-        bed.run("ip", &["link", "add", "br0", "type", "bridge"]);
-        bed.run("ip", &["addr", "add", "10.42.0.1/16", "dev", "br0"]);
-        bed.run("ip", &["link", "set", "br0", "up"]);
-        Self { netns: bed.netns(), ports: Mutex::default() }
+        let netns = bed.folder.path().join("network");
+        netlib::netns::create(&netns).unwrap();
+        run_in(&netns, "ip", &["link", "add", "br0", "type", "bridge"]);
+        run_in(&netns, "ip", &["addr", "add", "10.42.0.1/16", "dev", "br0"]);
+        run_in(&netns, "ip", &["link", "set", "br0", "up"]);
+        Self { host: bed.netns(), netns, ports: Mutex::default() }
     }
 
     /// The addresses that have a port now.
     pub fn ports(&self) -> BTreeSet<Place> {
         self.ports.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        if let Err(error) = netlib::netns::remove(&self.netns) {
+            eprintln!("{error}");
+        }
     }
 }
 
@@ -231,8 +253,10 @@ impl Attacher for Bridge {
         self.detach(port.place).await?;
         let (outer, inner) = (device(port.place), format!("{}i", device(port.place)));
         let (mac, mtu) = (port.mac.to_string(), mtu.to_string());
-        let add = ["link", "add", &outer, "mtu", &mtu, "type", "veth", "peer", "name", &inner];
-        run_in(&self.netns, "ip", &[&add[..], &["address", &mac, "mtu", &mtu]].concat());
+        let network = self.netns.display().to_string();
+        let add = ["link", "add", &outer, "mtu", &mtu, "netns", &network, "type", "veth"];
+        let peer = ["peer", "name", &inner, "address", &mac, "mtu", &mtu];
+        run_in(&self.host, "ip", &[&add[..], &peer[..]].concat());
         run_in(&self.netns, "ip", &["link", "set", &outer, "master", "br0", "up"]);
         self.ports.lock().unwrap().insert(port.place);
         Ok(inner)
