@@ -9,11 +9,19 @@
 //! All of it is gone when the cloud is dropped, also after a panic or a kill of the test. Leaves
 //! alone: Docker, libvirt and the network of the machine it runs on.
 
+pub mod capture;
+pub mod cloud;
 pub mod docker;
+pub mod echo;
+pub mod guest;
+pub mod host;
 pub mod images;
 pub mod libvirt;
 pub mod node;
 pub mod patience;
 pub mod process;
 pub mod programs;
+pub mod rest;
+pub mod traces;
 pub mod underlay;
+pub mod witness;

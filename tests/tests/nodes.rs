@@ -7,15 +7,15 @@ use tests::libvirt::Libvirt;
 use tests::node::Node;
 use tests::underlay::{INTERNET, OUTSIDE, Underlay};
 
-fn network_of_this_machine() -> String {
-    let output = std::process::Command::new("ip").args(["-o", "link"]).output().unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned()
+fn network_of_this_machine() -> anyhow::Result<String> {
+    let output = std::process::Command::new("ip").args(["-o", "link"]).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[test]
 fn nodes_meet_on_the_underlay_only_and_go_without_trace() {
     let folder = tempfile::tempdir().unwrap();
-    let before = network_of_this_machine();
+    let before = network_of_this_machine().unwrap();
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     let underlay = Underlay::start(folder.path(), folder.path()).unwrap();
     let node = Node::start("h1", &folder.path().join("h1"), folder.path()).unwrap();
@@ -26,10 +26,10 @@ fn nodes_meet_on_the_underlay_only_and_go_without_trace() {
     assert_eq!(node.run(&["hostname"]).unwrap().trim(), "h1");
     let devices = node.run(&["ls", "/sys/class/net"]).unwrap();
     assert_eq!(devices.split_whitespace().collect::<Vec<_>>(), ["eth0", "lo"]);
-    assert_eq!(network_of_this_machine(), before);
+    assert_eq!(network_of_this_machine().unwrap(), before);
     assert_eq!(std::fs::read_to_string("/proc/self/mounts").unwrap(), mounts);
     drop((node, underlay));
-    assert_eq!(network_of_this_machine(), before);
+    assert_eq!(network_of_this_machine().unwrap(), before);
     folder.close().unwrap();
 }
 
