@@ -210,7 +210,7 @@ mod tests {
             let base = [("limit", limit.as_str()), ("sort", "name"), ("order", order)];
             let whole = page(views.clone(), &[base[1], base[2]]);
             let mut seen: Vec<String> = Vec::new();
-            let mut marker = None;
+            let mut marker: Option<String> = None;
             loop {
                 let mut pairs = base.to_vec();
                 if let Some(marker) = &marker {
