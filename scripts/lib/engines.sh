@@ -13,7 +13,7 @@ find_docker() {
   export DOCKER_HOST=unix://$volatile/docker.sock
   service_runs docker || start_private_docker
   await 60 "an answer of the private dockerd ($(service_log docker))" docker_answers
-  say "no Docker was running: started a private one, $DOCKER_HOST"
+  say "the host runs no Docker: a private one is used, $DOCKER_HOST"
 }
 
 # It leaves the host's packet filter and bridges alone, so its containers have managed networks only.
@@ -33,7 +33,7 @@ find_libvirt() {
   export LIBVIRT_DEFAULT_URI="qemu:///system?socket=$private/libvirt/socket/libvirt-sock"
   service_runs libvirt || start_private_libvirt
   await 60 "an answer of the private libvirtd ($(service_log libvirt))" libvirt_answers
-  say "no libvirt was running: started a private one, $LIBVIRT_DEFAULT_URI"
+  say "the host runs no libvirt: a private one is used, $LIBVIRT_DEFAULT_URI"
 }
 
 # In a mount namespace with folders of its own in place of the system's. Run by root throughout,

@@ -6,7 +6,7 @@ have_systemd() { [ -d /run/systemd/system ]; }
 # The id in a file is believed only while that process still runs the same program.
 service_pid() {
   local pid program
-  read -r pid program <"$volatile/$1.pid" 2>/dev/null || return 1
+  read -r pid program 2>/dev/null <"$volatile/$1.pid" || return 1
   [ "$(readlink "/proc/$pid/exe" 2>/dev/null)" = "$program" ] || return 1
   echo "$pid"
 }
