@@ -8,6 +8,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// The namespace of the calling thread, as a file.
+pub const CURRENT: &str = "/proc/thread-self/ns/net";
+
 /// What went wrong with a namespace.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} network namespace {}", path.display())]
@@ -22,21 +25,30 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> NetnsE
     move |source| NetnsError { action, path: path.into(), source }
 }
 
+/// Opens the namespace at `path`; the file keeps it alive and can be entered at any time.
+///
+/// # Errors
+/// When there is none.
+pub fn open(path: &Path) -> Result<File, NetnsError> {
+    File::open(path).map_err(failed("open", path))
+}
+
 /// Runs `work` on a thread of its own inside the namespace at `path` and returns its result.
 ///
 /// # Errors
 /// When the namespace cannot be opened or entered.
 pub fn enter<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
-    let namespace = File::open(path).map_err(failed("open", path))?;
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)?;
-            Ok(work())
-        });
-        match thread.join() {
-            Ok(result) => result.map_err(failed("enter", path)),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
+    within(&open(path)?, work).map_err(failed("enter", path))
+}
+
+/// Runs `work` on a thread of its own inside an open namespace and returns its result.
+///
+/// # Errors
+/// When the namespace cannot be entered.
+pub fn within<T: Send>(namespace: &File, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    on_thread(|| {
+        nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET)?;
+        Ok(work())
     })
 }
 
@@ -52,20 +64,22 @@ pub fn create(path: &Path) -> Result<bool, NetnsError> {
         std::fs::create_dir_all(folder).map_err(failed("make the folder of", path))?;
     }
     File::create(path).map_err(failed("make the file of", path))?;
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| -> io::Result<()> {
-            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
-            let none: Option<&str> = None;
-            let flags = nix::mount::MsFlags::MS_BIND;
-            nix::mount::mount(Some("/proc/thread-self/ns/net"), path, none, flags, none)?;
-            Ok(())
-        });
-        match thread.join() {
-            Ok(result) => result.map_err(failed("make", path)),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })?;
+    on_thread(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
+        let none: Option<&str> = None;
+        nix::mount::mount(Some(CURRENT), path, none, nix::mount::MsFlags::MS_BIND, none)?;
+        Ok(())
+    })
+    .map_err(failed("make", path))?;
     Ok(true)
+}
+
+/// A thread that changes its namespace must end, or its next user would be in the wrong one.
+fn on_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("netns".into()).spawn_scoped(scope, work)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Removes the namespace at `path`; its links go with it. True when there was one.

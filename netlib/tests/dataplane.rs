@@ -1,0 +1,32 @@
+//! Two hosts and their guests, proven by packets.
+
+mod lab;
+
+use lab::{GATEWAY, Lab, OUTSIDE, VNI, desired, guest_address, pings, two_hosts};
+
+const GUESTS: [(u8, u16); 3] = [(10, 1), (11, 1), (20, 2)];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guests_reach_each_other_their_gateway_and_the_outside() {
+    let lab = Lab::new();
+    let [one, two] = two_hosts(&lab, &GUESTS).await;
+    let a = lab.guest(&one, 10).await;
+    let b = lab.guest(&one, 11).await;
+    let c = lab.guest(&two, 20).await;
+    for (from, to) in [(&a, 11), (&b, 10), (&a, 20), (&c, 10)] {
+        assert!(pings(from, guest_address(to)), "{} to {to}", from.display());
+    }
+    for guest in [&a, &c] {
+        assert!(pings(guest, GATEWAY), "gateway from {}", guest.display());
+        assert!(pings(guest, OUTSIDE), "outside from {}", guest.display());
+    }
+    assert!(pings(&one.path, guest_address(10)), "host to its guest");
+    assert!(pings(&one.path, guest_address(20)), "host to another host's guest");
+    assert!(!pings(&a, lab::underlay_address(1)), "guest to its own host");
+
+    for host in [&one, &two] {
+        let outcome = host.dataplane.reconcile(&desired(host.number, &[1, 2], &GUESTS)).await;
+        assert_eq!((outcome.changes, &outcome.errors), (0, &Default::default()));
+        assert!(outcome.ready.contains(&VNI));
+    }
+}
