@@ -23,6 +23,16 @@ fn finding(what: impl Into<String>, remedy: impl Into<String>) -> Finding {
     Finding { what: what.into(), remedy: remedy.into() }
 }
 
+/// What a host can do, a line each.
+#[must_use]
+pub fn capabilities(overview: &Overview) -> String {
+    let lines = overview.report.facts.capabilities.iter().map(|(name, capability)| {
+        let mark = if capability.ok { '✓' } else { '·' };
+        format!("{mark} {name:<8} {}\n", capability.detail)
+    });
+    lines.collect()
+}
+
 /// Everything that is wrong with a host.
 #[must_use]
 pub fn diagnose(overview: &Overview) -> Vec<Finding> {

@@ -3,6 +3,9 @@
 use crate::desired::Desired;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
+/// An address of nobody (RFC 5737): the way to it is the way to the world.
+pub const SOMEWHERE: &str = "https://192.0.2.1:9";
+
 /// The host's name, or `localhost` when the kernel tells none.
 #[must_use]
 pub fn hostname() -> String {

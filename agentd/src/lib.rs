@@ -8,6 +8,8 @@
 //! Owns: everything on the host whose name, label or table says so. Leaves alone: everything else.
 
 pub mod args;
+pub mod clean;
+pub mod concerns;
 pub mod config;
 pub mod containers;
 pub mod control;
@@ -23,5 +25,7 @@ pub mod networks;
 pub mod overview;
 pub mod reconcile;
 pub mod report;
+pub mod run;
 pub mod services;
+pub mod survey;
 pub mod sync;
