@@ -137,9 +137,14 @@ impl Dataplane {
         root: &Topology,
         outcome: &mut Outcome,
     ) {
-        let work = desired.networks.values().map(|network| async move {
-            (network.vni, self.reconcile_network(network, &desired.underlay, root).await)
-        });
+        // Collected, since a stream over the closure itself would make this future not `Send`.
+        let work: Vec<_> = desired
+            .networks
+            .values()
+            .map(|network| async move {
+                (network.vni, self.reconcile_network(network, &desired.underlay, root).await)
+            })
+            .collect();
         let mut results = futures_util::stream::iter(work).buffer_unordered(NETWORKS_AT_A_TIME);
         while let Some((vni, result)) = results.next().await {
             outcome.changes += result.changes;
