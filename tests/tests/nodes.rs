@@ -1,6 +1,7 @@
 //! The harness itself: nodes are apart from each other and from this machine, and go without trace.
 
 use std::time::Duration;
+use tests::capture::{ARP, Capture, IPV4};
 use tests::docker::{Docker, IMAGE, PacketFilter};
 use tests::images;
 use tests::libvirt::Libvirt;
@@ -58,4 +59,34 @@ fn a_node_ends_with_everything_in_it() {
 
 fn running_in(group: &str) -> bool {
     std::path::Path::new("/sys/fs/cgroup/pids").join(group).exists()
+}
+
+#[test]
+fn a_capture_sees_floods_inside_the_overlay() {
+    let folder = tempfile::tempdir().unwrap();
+    let underlay = Underlay::start(folder.path(), folder.path()).unwrap();
+    let nodes: Vec<_> = (1..=2)
+        .map(|number| {
+            let name = format!("h{number}");
+            let node = Node::start(&name, &folder.path().join(&name), folder.path()).unwrap();
+            let other = 3 - number;
+            underlay.join(&node, format!("203.0.113.1{number}").parse().unwrap()).unwrap();
+            node.shell(&format!(
+                "ip link add flood type vxlan id 7 dstport 14789 remote 203.0.113.1{} dev eth0
+                 ip address add 10.9.0.{number}/24 dev flood
+                 ip link set flood up",
+                other
+            ))
+            .unwrap();
+            node
+        })
+        .collect();
+    let capture = Capture::start(underlay.switch()).unwrap();
+    nodes[0].ping("10.9.0.2".parse().unwrap()).unwrap();
+    let frames = capture.finish_tunnelled();
+    let from_first = |frame: &&tests::capture::Tunnelled| frame.from.octets()[3] == 11;
+    let arp = frames.iter().filter(from_first).find(|frame| frame.head.ether_type == ARP).unwrap();
+    assert!(arp.head.is_multicast());
+    assert_eq!(arp.to, "203.0.113.12".parse::<std::net::Ipv4Addr>().unwrap());
+    assert!(frames.iter().any(|frame| frame.head.ether_type == IPV4));
 }
