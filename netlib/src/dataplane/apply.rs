@@ -79,7 +79,10 @@ impl<'a> Applier<'a> {
     pub async fn apply(&self, steps: &[Step]) -> (u64, Option<ApplyError>) {
         let mut done = 0;
         for run in steps.chunk_by(|a, b| a.is_entry() && b.is_entry()) {
-            let work = run.iter().map(|step| self.step(step));
+            let mut work = Vec::with_capacity(run.len());
+            for step in run {
+                work.push(self.step(step));
+            }
             let results: Vec<_> = futures_util::stream::iter(work)
                 .buffered(IN_FLIGHT)
                 .collect::<Vec<Result<(), ApplyError>>>()

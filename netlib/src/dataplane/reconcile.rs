@@ -12,7 +12,8 @@ use crate::desired::{HostNetwork, Network, Underlay};
 use crate::names::{self, DEVICE_PREFIX, TRANSIT_PREFIX, VXLAN_PREFIX};
 use crate::nft::Ruleset;
 use crate::{netns, settings};
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Networks worked on at a time.
@@ -137,14 +138,12 @@ impl Dataplane {
         root: &Topology,
         outcome: &mut Outcome,
     ) {
-        // Collected, since a stream over the closure itself would make this future not `Send`.
-        let work: Vec<_> = desired
-            .networks
-            .values()
-            .map(|network| async move {
-                (network.vni, self.reconcile_network(network, &desired.underlay, root).await)
-            })
-            .collect();
+        // Boxed and collected, or the compiler cannot prove this future to be `Send`.
+        let mut work: Vec<BoxFuture<'_, (u32, NetworkOutcome)>> = Vec::new();
+        for network in desired.networks.values() {
+            let result = self.reconcile_network(network, &desired.underlay, root);
+            work.push(result.map(|result| (network.vni, result)).boxed());
+        }
         let mut results = futures_util::stream::iter(work).buffer_unordered(NETWORKS_AT_A_TIME);
         while let Some((vni, result)) = results.next().await {
             outcome.changes += result.changes;
