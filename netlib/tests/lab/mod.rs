@@ -1,6 +1,11 @@
 //! Hosts and guests made of network namespaces, joined by an underlay that is a bridge in a
 //! namespace of its own. Everything is removed on drop, also after a panic.
 
+// Each test file uses a part of this.
+#![allow(dead_code)]
+
+pub mod frames;
+
 use ipnet::Ipv4Net;
 use netlib::dataplane::Dataplane;
 use netlib::desired::{Attach, HostNetwork, Local, Network, Remote, Transit, Underlay};
