@@ -20,8 +20,6 @@ pub enum Format {
     ImageUrl,
     /// Hex digits of an MD5, SHA-1, SHA-256 or SHA-512 digest.
     Digest,
-    /// An Ethernet address prefix of three hex pairs.
-    MacPrefix,
     /// A line without control characters.
     Line,
     /// `name:/path[:ro]` or `/host/path:/path[:ro]`.
@@ -59,12 +57,6 @@ impl Format {
                 "not a checksum: use the hex digits of a SHA-256 or SHA-512 digest (MD5 and \
                  SHA-1 are taken too)"
                     .into()
-            }),
-            Self::MacPrefix => (!is_mac_prefix(text)).then(|| {
-                format!(
-                    "'{text}' is not an Ethernet prefix: use three hex pairs that are \
-                         locally administered and unicast, for instance 02:5a:01"
-                )
             }),
             Self::Line => text
                 .chars()
@@ -117,15 +109,6 @@ fn is_image_url(text: &str) -> bool {
 
 fn is_digest(text: &str) -> bool {
     matches!(text.len(), 32 | 40 | 64 | 128) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-fn is_mac_prefix(text: &str) -> bool {
-    let bytes: Vec<Option<u8>> = text
-        .split(':')
-        .map(|pair| (pair.len() == 2).then(|| u8::from_str_radix(pair, 16).ok()).flatten())
-        .collect();
-    // Bit 1 of the first byte: locally administered; bit 0: multicast (IEEE 802, section 8).
-    matches!(bytes.as_slice(), [Some(first), Some(_), Some(_)] if first & 0b11 == 0b10)
 }
 
 fn is_volume(text: &str) -> bool {

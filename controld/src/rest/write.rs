@@ -7,11 +7,16 @@ use super::handle::Context;
 use super::read::find;
 use super::request::Reply;
 use super::wait;
-use crate::core::{Created, View};
+use crate::core::{Created, Refusal, View};
 use api::schema::{Code, FieldError, Type, validate_create, validate_update};
 use http::StatusCode;
 use http::header::LOCATION;
 use serde_json::Map;
+use std::future::Future;
+use std::time::Duration;
+
+/// How long the core may take to write.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Longest idempotency key, in bytes.
 const LONGEST_KEY: usize = 255;
@@ -24,7 +29,7 @@ pub async fn create(context: &Context, kind: &'static Type) -> Result<Reply, Fau
     let fields =
         validate_create(kind, &context.request.input, context.grants()).map_err(Fault::Fields)?;
     let key = idempotency_key(context)?;
-    match context.core.create(&context.caller, kind.id, fields, key).await? {
+    match in_time(context.core.create(&context.caller, kind.id, fields, key)).await? {
         Created::One(view) => {
             let view = wait::settled(context, view).await;
             let made = api::schema::find(view.kind).unwrap_or(kind);
@@ -61,12 +66,13 @@ fn idempotency_key(context: &Context) -> Result<Option<&str>, Fault> {
 /// When there is none, fields are at fault, or the core refuses.
 pub async fn update(context: &Context, kind: &'static Type, id: &str) -> Result<Reply, Fault> {
     let now = find(context, kind, id)?;
-    let change = validate_update(kind, &context.request.input, &now.fields, context.grants())
+    let narrow = api::schema::find(now.kind).unwrap_or(kind);
+    let change = validate_update(narrow, &context.request.input, &now.fields, context.grants())
         .map_err(Fault::Fields)?;
     let view = if change.is_empty() {
         now
     } else {
-        context.core.update(&context.caller, kind.id, id, change).await?
+        in_time(context.core.update(&context.caller, narrow.id, id, change)).await?
     };
     Ok(Reply::json(StatusCode::OK, resource(context, &view)))
 }
@@ -77,7 +83,7 @@ pub async fn update(context: &Context, kind: &'static Type, id: &str) -> Result<
 /// When there is none, or the core refuses.
 pub async fn remove(context: &Context, kind: &'static Type, id: &str) -> Result<Reply, Fault> {
     find(context, kind, id)?;
-    let view = context.core.remove(&context.caller, kind.id, id).await?;
+    let view = in_time(context.core.remove(&context.caller, kind.id, id)).await?;
     Ok(Reply::json(StatusCode::OK, resource(context, &view)))
 }
 
@@ -108,7 +114,14 @@ pub async fn act(
             .map_err(Fault::Fields)?,
         None => Map::new(),
     };
-    let view: View = context.core.act(&context.caller, narrow.id, id, action.name, input).await?;
+    let view: View =
+        in_time(context.core.act(&context.caller, narrow.id, id, action.name, input)).await?;
     let view = wait::settled(context, view).await;
     Ok(Reply::json(StatusCode::ACCEPTED, resource(context, &view)))
+}
+
+/// What the core answers, unless that takes too long. The write may then still be done.
+async fn in_time<T>(write: impl Future<Output = Result<T, Refusal>>) -> Result<T, Fault> {
+    let answer = tokio::time::timeout(DEADLINE, write).await;
+    Ok(answer.unwrap_or_else(|_| Err(Refusal::unavailable()))?)
 }

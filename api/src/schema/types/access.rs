@@ -1,6 +1,6 @@
 //! Accounts and what proves to be one.
 
-use super::super::field::{FieldType, array, date, one_of, string};
+use super::super::field::{Field, FieldType, array, date, one_of, string};
 use super::super::format::Format;
 use super::super::resource::{Action, Link, Type};
 
@@ -52,7 +52,9 @@ pub(super) static REGISTRATION_TOKEN: Type = Type::new("registrationToken", "reg
     .trusted()
     .fields(&[
         string("publicValue").nullable(),
-        string("token").nullable().about("Shown once, in the answer to its creation"),
+        Field::new("token", FieldType::Password)
+            .nullable()
+            .about("Shown once, in the answer to its creation"),
         string("registrationUrl").nullable().about("Where a host enrols"),
         date("expires"),
     ]);

@@ -19,7 +19,7 @@ pub(super) static NETWORK: Type = Type::new("network", "networks")
             .nullable()
             .format(Format::Domain)
             .about("The DNS domain of its instances"),
-        string("macPrefix").nullable().format(Format::MacPrefix),
+        string("macPrefix").nullable(),
         int("mtu").nullable().about("In bytes; fixed when the network is made"),
         int("vni").nullable().about("Its VXLAN network identifier"),
     ])
