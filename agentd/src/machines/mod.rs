@@ -5,6 +5,13 @@
 
 pub mod domain_xml;
 pub mod driver;
+pub mod kvm;
+pub mod plan;
+pub mod ports;
+pub mod record;
+pub mod store;
+pub mod tap;
 mod events;
+pub mod images;
 pub mod label;
 pub mod libvirt;
