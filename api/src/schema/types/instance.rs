@@ -1,7 +1,7 @@
 //! Containers and virtual machines.
 
 use super::super::field::{
-    Default, Field, FieldType, array, boolean, date, int, map, one_of, reference, string,
+    Default, Field, FieldType, array, boolean, int, map, one_of, reference, string,
 };
 use super::super::format::Format;
 use super::super::resource::{Action, Link, Type};
@@ -73,7 +73,6 @@ pub(super) static INSTANCE: Type = Type::new("instance", "instances")
         int("count").input_only().between(1, 1000).about("How many equal ones to make"),
         reference("hostId", "host").nullable().about("The host it is on"),
         string("primaryIpAddress").nullable().about("The address of its first network interface"),
-        date("firstRunning"),
         boolean("external").about("Made by hand on the host, shown here and otherwise left alone"),
     ])
     .links(&[
