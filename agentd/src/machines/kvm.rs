@@ -81,15 +81,21 @@ struct SpecialRegisters {
     rest: [u8; 298],
 }
 
-nix::ioctl_none_bad!(get_version, nix::request_code_none!(0xae, 0x00));
-nix::ioctl_write_int_bad!(create_machine, nix::request_code_none!(0xae, 0x01));
-nix::ioctl_none_bad!(get_shared_size, nix::request_code_none!(0xae, 0x04));
-nix::ioctl_write_int_bad!(create_processor, nix::request_code_none!(0xae, 0x41));
-nix::ioctl_write_ptr!(set_memory, 0xae, 0x46, MemoryRegion);
-nix::ioctl_none_bad!(run_processor, nix::request_code_none!(0xae, 0x80));
-nix::ioctl_write_ptr!(set_registers, 0xae, 0x82, Registers);
-nix::ioctl_read!(get_special, 0xae, 0x83, SpecialRegisters);
-nix::ioctl_write_ptr!(set_special, 0xae, 0x84, SpecialRegisters);
+/// KVM's calls, by their numbers in linux/kvm.h.
+mod calls {
+    #![allow(missing_docs, reason = "the macros take no documentation")]
+    use super::{MemoryRegion, Registers, SpecialRegisters};
+
+    nix::ioctl_none_bad!(get_version, nix::request_code_none!(0xae, 0x00));
+    nix::ioctl_write_int_bad!(create_machine, nix::request_code_none!(0xae, 0x01));
+    nix::ioctl_none_bad!(get_shared_size, nix::request_code_none!(0xae, 0x04));
+    nix::ioctl_write_int_bad!(create_processor, nix::request_code_none!(0xae, 0x41));
+    nix::ioctl_write_ptr!(set_memory, 0xae, 0x46, MemoryRegion);
+    nix::ioctl_none_bad!(run_processor, nix::request_code_none!(0xae, 0x80));
+    nix::ioctl_write_ptr!(set_registers, 0xae, 0x82, Registers);
+    nix::ioctl_read!(get_special, 0xae, 0x83, SpecialRegisters);
+    nix::ioctl_write_ptr!(set_special, 0xae, 0x84, SpecialRegisters);
+}
 
 /// Runs the one-instruction guest.
 ///
@@ -122,12 +128,12 @@ fn owned(descriptor: i32) -> File {
 fn run_guest() -> Result<(), KvmError> {
     let kvm = File::options().read(true).write(true).open("/dev/kvm").map_err(KvmError::Open)?;
     // SAFETY: an ioctl without argument on an open descriptor.
-    let version = unsafe { get_version(kvm.as_raw_fd()) }.map_err(failed("ask for the version"))?;
+    let version = unsafe { calls::get_version(kvm.as_raw_fd()) }.map_err(failed("ask for the version"))?;
     if version != VERSION {
         return Err(KvmError::Version(version));
     }
     // SAFETY: the argument is the machine's type, 0 for the default.
-    let machine = unsafe { create_machine(kvm.as_raw_fd(), 0) };
+    let machine = unsafe { calls::create_machine(kvm.as_raw_fd(), 0) };
     let machine = owned(machine.map_err(failed("create a machine"))?);
     let memory = Mapping::memory()?;
     memory.write(0, HALT);
@@ -139,14 +145,14 @@ fn run_guest() -> Result<(), KvmError> {
         host_virtual: memory.address.as_ptr() as u64,
     };
     // SAFETY: the region describes memory that is mapped until after the machine is closed.
-    unsafe { set_memory(machine.as_raw_fd(), &region) }.map_err(failed("give memory"))?;
+    unsafe { calls::set_memory(machine.as_raw_fd(), &region) }.map_err(failed("give memory"))?;
     // SAFETY: the argument is the processor's number.
-    let processor = unsafe { create_processor(machine.as_raw_fd(), 0) };
+    let processor = unsafe { calls::create_processor(machine.as_raw_fd(), 0) };
     let processor = owned(processor.map_err(failed("create a processor"))?);
     let shared = Mapping::shared(&kvm, &processor)?;
     set_up(processor.as_raw_fd())?;
     // SAFETY: the processor has memory and registers; the call returns when the guest exits.
-    unsafe { run_processor(processor.as_raw_fd()) }.map_err(failed("run a guest"))?;
+    unsafe { calls::run_processor(processor.as_raw_fd()) }.map_err(failed("run a guest"))?;
     let reason = u32::from_ne_bytes(std::array::from_fn(|byte| shared.read(EXIT_REASON + byte)));
     drop((processor, machine));
     if reason == EXIT_HLT { Ok(()) } else { Err(KvmError::Exit(reason)) }
@@ -157,14 +163,14 @@ fn set_up(processor: RawFd) -> Result<(), KvmError> {
     // SAFETY: all zeroes are a valid value of this structure of integers.
     let mut special: SpecialRegisters = unsafe { std::mem::zeroed() };
     // SAFETY: the structure has the size that KVM fills.
-    unsafe { get_special(processor, &mut special) }.map_err(failed("read registers"))?;
+    unsafe { calls::get_special(processor, &mut special) }.map_err(failed("read registers"))?;
     (special.code_base, special.code_selector) = (0, 0);
     // SAFETY: the structure is what KVM gave, but for the code segment.
-    unsafe { set_special(processor, &special) }.map_err(failed("set registers"))?;
+    unsafe { calls::set_special(processor, &special) }.map_err(failed("set registers"))?;
     // The second bit of the flags is always one.
     let registers = Registers { flags: 2, ..Registers::default() };
     // SAFETY: the structure has the size that KVM reads.
-    unsafe { set_registers(processor, &registers) }.map_err(failed("set registers"))?;
+    unsafe { calls::set_registers(processor, &registers) }.map_err(failed("set registers"))?;
     Ok(())
 }
 
@@ -190,7 +196,7 @@ impl Mapping {
     /// The page that a processor shares with us.
     fn shared(kvm: &File, processor: &File) -> Result<Self, KvmError> {
         // SAFETY: an ioctl without argument on an open descriptor.
-        let size = unsafe { get_shared_size(kvm.as_raw_fd()) }.map_err(failed("ask for sizes"))?;
+        let size = unsafe { calls::get_shared_size(kvm.as_raw_fd()) }.map_err(failed("ask for sizes"))?;
         let size = usize::try_from(size).ok().filter(|size| *size >= EXIT_REASON + 4);
         let length = size.and_then(NonZeroUsize::new).ok_or(KvmError::Broken)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;

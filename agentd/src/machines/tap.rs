@@ -18,9 +18,13 @@ pub struct TapError {
     source: io::Error,
 }
 
-// Shorter names would hide which ioctl(2) each is.
-nix::ioctl_write_ptr_bad!(set_interface, nix::request_code_write!(b'T', 202, 4), libc::ifreq);
-nix::ioctl_write_int_bad!(set_persist, nix::request_code_write!(b'T', 203, 4));
+/// The calls of linux/if_tun.h, by their numbers.
+mod calls {
+    #![allow(missing_docs, reason = "the macros take no documentation")]
+
+    nix::ioctl_write_ptr_bad!(set_interface, nix::request_code_write!(b'T', 202, 4), libc::ifreq);
+    nix::ioctl_write_int_bad!(set_persist, nix::request_code_write!(b'T', 203, 4));
+}
 
 /// Makes the tap `name` unless it is there. True when it was made.
 ///
@@ -68,12 +72,12 @@ fn open(name: &str) -> io::Result<File> {
     request.ifr_ifru.ifru_flags =
         libc::c_short::try_from(flags).map_err(|_| io::ErrorKind::InvalidInput)?;
     // SAFETY: the descriptor is open and the structure is what TUNSETIFF reads.
-    unsafe { set_interface(file.as_raw_fd(), &request) }?;
+    unsafe { calls::set_interface(file.as_raw_fd(), &request) }?;
     Ok(file)
 }
 
 fn persist(file: &File, yes: bool) -> io::Result<()> {
     // SAFETY: the descriptor is open; TUNSETPERSIST takes an integer.
-    unsafe { set_persist(file.as_raw_fd(), i32::from(yes)) }?;
+    unsafe { calls::set_persist(file.as_raw_fd(), i32::from(yes)) }?;
     Ok(())
 }
