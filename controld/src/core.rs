@@ -3,18 +3,40 @@
 //! Owns nothing by itself: it joins the store's writer, the in-memory world and the agents' reports
 //! behind one cloneable handle. Knows no HTTP beyond the status a refusal maps to.
 
+mod open;
+mod read;
+mod write;
+
+pub use crate::refusal::Refusal;
+pub use open::OpenError;
+
+use crate::ca::Authority;
+use crate::context::Context;
+use crate::shared::Shared;
+use crate::writer::Writer;
+use api::item::Overlay;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use tokio::sync::watch;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The fields of a request or of a resource, by their camelCase names.
 pub type Fields = Map<String, Value>;
 
 /// A handle to the running cloud; clones share it.
 #[derive(Clone)]
-pub struct Core {
-    changed: watch::Receiver<u64>,
+pub struct Core(pub(crate) Arc<Inner>);
+
+/// What the handle leads to.
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) writer: Writer,
+    pub(crate) context: Context,
+    pub(crate) authority: Authority,
+    pub(crate) cloud: String,
+    pub(crate) boot: String,
+    pub(crate) admin: i64,
+    pub(crate) reports: std::path::PathBuf,
 }
 
 /// Who asks.
@@ -61,20 +83,6 @@ pub enum Linked {
     Many(Vec<View>),
 }
 
-/// A request that is not done, and why.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{code}: {message}")]
-pub struct Refusal {
-    /// The HTTP status it maps to.
-    pub status: u16,
-    /// Stable code, for instance `InvalidReference`.
-    pub code: &'static str,
-    /// The field at fault, if it is one.
-    pub field: Option<String>,
-    /// For people: what is wrong and what to do about it.
-    pub message: String,
-}
-
 /// Figures for `/metrics`.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
@@ -86,124 +94,29 @@ pub struct Figures {
     pub hosts: BTreeMap<&'static str, usize>,
 }
 
-/// What tests and operators may tune.
+/// What operators and tests may tune.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// From removal to purge of an instance.
-    pub purge_after: std::time::Duration,
+    pub purge_after: Duration,
     /// How long a freed address rests before somebody else gets it.
-    pub address_rest: std::time::Duration,
+    pub address_rest: Duration,
     /// How long an instance waits for a host that fits.
-    pub placement_wait: std::time::Duration,
+    pub placement_wait: Duration,
+    /// How frames travel between hosts.
+    pub overlay: Overlay,
+    /// The MTU of new networks, in bytes.
+    pub mtu: u32,
 }
 
-impl Core {
-    /// Opens the store in `data`, making and seeding it at first, and starts the writer.
-    ///
-    /// # Errors
-    /// When the store cannot be opened.
-    pub async fn open(_data: &Path, _settings: Settings) -> Result<Self, Refusal> {
-        Err(Refusal::unavailable())
-    }
-
-    /// The caller that `--open` makes of everybody.
-    #[must_use]
-    pub fn admin(&self) -> Caller {
-        Caller { account: 1, admin: true, trusted: BTreeSet::new() }
-    }
-
-    /// Creates a resource of schema `kind` from validated fields.
-    ///
-    /// # Errors
-    /// See [`Refusal`].
-    pub async fn create(
-        &self,
-        _caller: &Caller,
-        _kind: &str,
-        _input: Fields,
-        _idempotency: Option<&str>,
-    ) -> Result<Created, Refusal> {
-        Err(Refusal::unavailable())
-    }
-
-    /// Changes the given fields of a resource.
-    ///
-    /// # Errors
-    /// See [`Refusal`].
-    pub async fn update(
-        &self,
-        _caller: &Caller,
-        _kind: &str,
-        _id: &str,
-        _input: Fields,
-    ) -> Result<View, Refusal> {
-        Err(Refusal::unavailable())
-    }
-
-    /// Removes a resource (DELETE).
-    ///
-    /// # Errors
-    /// See [`Refusal`].
-    pub async fn remove(&self, _caller: &Caller, _kind: &str, _id: &str) -> Result<View, Refusal> {
-        Err(Refusal::unavailable())
-    }
-
-    /// Performs an action.
-    ///
-    /// # Errors
-    /// See [`Refusal`].
-    pub async fn act(
-        &self,
-        _caller: &Caller,
-        _kind: &str,
-        _id: &str,
-        _action: &str,
-        _input: Fields,
-    ) -> Result<View, Refusal> {
-        Err(Refusal::unavailable())
-    }
-
-    /// A resource by its public id; `kind` may be a base type.
-    #[must_use]
-    pub fn get(&self, _caller: &Caller, _kind: &str, _id: &str) -> Option<View> {
-        None
-    }
-
-    /// All resources of a kind and its subtypes that the caller may see, by number; also those
-    /// removed lately.
-    #[must_use]
-    pub fn list(&self, _caller: &Caller, _kind: &str) -> Vec<View> {
-        Vec::new()
-    }
-
-    /// What a resource's link leads to; none when the resource or the link does not exist.
-    #[must_use]
-    pub fn link(&self, _caller: &Caller, _kind: &str, _id: &str, _link: &str) -> Option<Linked> {
-        None
-    }
-
-    /// Rises at each change of intent or observation, for those who wait.
-    #[must_use]
-    pub fn changed(&self) -> watch::Receiver<u64> {
-        self.changed.clone()
-    }
-
-    /// Figures for `/metrics`.
-    #[must_use]
-    pub fn figures(&self) -> Figures {
-        Figures::default()
-    }
-}
-
-impl Refusal {
-    /// The store cannot take writes now.
-    #[must_use]
-    pub fn unavailable() -> Self {
+impl Default for Settings {
+    fn default() -> Self {
         Self {
-            status: 503,
-            code: "Unavailable",
-            field: None,
-            message: "the store takes no writes now; try again".into(),
+            purge_after: Duration::from_secs(3600),
+            address_rest: Duration::from_secs(300),
+            placement_wait: Duration::from_secs(45),
+            overlay: Overlay::Vxlan,
+            mtu: 1400,
         }
     }
 }

@@ -1,0 +1,143 @@
+//! What happens by the passing of time: purges, ends of rest, waiting for a host, old idempotency keys
+//! and old purged rows.
+
+use crate::clock;
+use crate::core::Core;
+use crate::draft::Draft;
+use crate::intent::{establish, life};
+use crate::model::{Body, Want};
+use crate::placement;
+use crate::shared::State;
+use crate::world::World;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest pause between two looks; a change of the world is looked at sooner.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Rows dealt with in one transaction.
+const AT_ONCE: usize = 200;
+
+/// How long idempotency keys are kept.
+const KEY_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a purged instance can still be read.
+const PURGED_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// Starts the task; it ends with the last other handle to the core.
+pub fn start(core: Core) {
+    let weak = Arc::downgrade(&core.0);
+    let mut changed = core.0.shared.changed();
+    drop(core);
+    tokio::spawn(async move {
+        loop {
+            let Some(inner) = weak.upgrade() else { return };
+            let next = {
+                let core = Core(inner);
+                look(&core).await;
+                next_look(&core)
+            };
+            // The pause coalesces what comes in bursts; the first change is looked at soon.
+            tokio::select! {
+                () = tokio::time::sleep(next) => {}
+                outcome = changed.changed() => {
+                    if outcome.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    });
+}
+
+/// How long nothing is due.
+fn next_look(core: &Core) -> Duration {
+    let next = core.0.shared.read().world.next_due();
+    let Some(next) = next else { return PAUSE };
+    let left = u64::try_from(next.saturating_sub(clock::now())).unwrap_or(0);
+    Duration::from_millis(left.max(10)).min(PAUSE)
+}
+
+/// Does what is due.
+pub async fn look(core: &Core) {
+    let now = clock::now();
+    let (due, waiting, old) = {
+        let state = core.0.shared.read();
+        let due: Vec<i64> = state.world.due(now).take(AT_ONCE).map(|row| row.id).collect();
+        (due, can_be_placed(&state), has_old(&state.world, now))
+    };
+    if due.is_empty() && waiting.is_empty() && !old {
+        return;
+    }
+    let context = core.0.context.clone();
+    let outcome = core
+        .0
+        .writer
+        .run(move |draft| {
+            due.iter().for_each(|id| life::due(draft, &context, *id));
+            waiting.iter().for_each(|id| establish::establish(draft, &context, *id));
+            forget_old(draft, now);
+            Ok(())
+        })
+        .await;
+    if let Err(refusal) = outcome {
+        tracing::warn!(%refusal, "housekeeping was refused; tried again");
+    }
+}
+
+/// Instances that wait and could go somewhere now.
+fn can_be_placed(state: &State) -> Vec<i64> {
+    let world = &state.world;
+    world
+        .waiting()
+        .filter(|row| {
+            row.instance().is_some_and(|instance| {
+                let candidates =
+                    placement::candidates(world, instance, |host| state.observed.liveness(host));
+                placement::choose(&placement::need(instance), &candidates).is_ok()
+            })
+        })
+        .take(AT_ONCE)
+        .map(|row| row.id)
+        .collect()
+}
+
+fn has_old(world: &World, now: i64) -> bool {
+    let end = now.saturating_sub(clock::millis(KEY_LIFE));
+    world.answers.values().any(|answer| answer.made < end) || old_rows(world, now).next().is_some()
+}
+
+/// Purged instances that nobody needs to read any more.
+fn old_rows(world: &World, now: i64) -> impl Iterator<Item = i64> {
+    let end = now.saturating_sub(clock::millis(PURGED_LIFE));
+    ["container", "virtualMachine"].into_iter().flat_map(|kind| world.of_kind(kind)).filter_map(
+        move |row| {
+            let instance = row.instance()?;
+            let gone = instance.want == Want::Purged && instance.host.is_none();
+            (gone && row.removed.is_some_and(|removed| removed < end)).then_some(row.id)
+        },
+    )
+}
+
+fn forget_old(draft: &mut Draft<'_>, now: i64) {
+    let end = now.saturating_sub(clock::millis(KEY_LIFE));
+    let keys: Vec<(i64, String)> = draft
+        .world()
+        .answers
+        .iter()
+        .filter(|(_, answer)| answer.made < end)
+        .map(|(key, _)| key.clone())
+        .collect();
+    for (account, key) in keys {
+        draft.remember(account, key, None);
+    }
+    let rows: Vec<i64> = old_rows(draft.world(), now).take(AT_ONCE).collect();
+    for id in rows {
+        let Some(row) = draft.world().row(id).cloned() else { continue };
+        if let Body::Instance(instance) = &row.body {
+            instance.nics.iter().for_each(|nic| draft.delete(*nic));
+        }
+        draft.delete(id);
+    }
+}

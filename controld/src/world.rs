@@ -1,0 +1,226 @@
+//! All rows in memory, with the indices that reads and allocation need.
+//!
+//! Kept current from the committed changes, row by row, by [`World::apply`] alone: each index is a
+//! function of the rows. Knows no I/O and no reports.
+
+mod presence;
+
+pub use presence::{Count, Pool, Presence};
+
+use crate::model::{Body, Millis, Row};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// A change of one row: its new content, or its end.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The row as it is now.
+    Put(Arc<Row>),
+    /// The row of that number is gone.
+    Delete(i64),
+}
+
+impl Change {
+    /// The number of the row.
+    #[must_use]
+    pub fn id(&self) -> i64 {
+        match self {
+            Self::Put(row) => row.id,
+            Self::Delete(id) => *id,
+        }
+    }
+}
+
+/// A create that came with an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// SHA-256 of the request, hex.
+    pub request: String,
+    /// When it was made.
+    pub made: Millis,
+    /// What was made.
+    pub ids: Vec<i64>,
+}
+
+/// All rows, and indices over them.
+#[derive(Default)]
+pub struct World {
+    rows: BTreeMap<i64, Arc<Row>>,
+    kinds: HashMap<&'static str, BTreeSet<i64>>,
+    uuids: HashMap<String, BTreeSet<i64>>,
+    guests: HashMap<String, i64>,
+    certificates: HashMap<String, i64>,
+    on_host: HashMap<i64, BTreeSet<i64>>,
+    subnets: HashMap<i64, BTreeSet<i64>>,
+    due: BTreeSet<(Millis, i64)>,
+    waiting: BTreeSet<i64>,
+    presence: Presence,
+    /// Answers to creates by account and idempotency key.
+    pub answers: HashMap<(i64, String), Answer>,
+}
+
+impl World {
+    /// Applies a change; returns what undoes it.
+    pub fn apply(&mut self, change: Change) -> Change {
+        let id = change.id();
+        let old = self.rows.remove(&id);
+        if let Some(row) = &old {
+            self.index(row, false);
+        }
+        if let Change::Put(row) = change {
+            self.index(&row, true);
+            self.rows.insert(id, row);
+        }
+        old.map_or(Change::Delete(id), Change::Put)
+    }
+
+    fn index(&mut self, row: &Arc<Row>, add: bool) {
+        let id = row.id;
+        member(&mut self.kinds, row.body.kind(), id, add);
+        member(&mut self.uuids, row.uuid.clone(), id, add);
+        if let Some(due) = due_of(row) {
+            if add {
+                self.due.insert((due, id))
+            } else {
+                self.due.remove(&(due, id))
+            };
+        }
+        match &row.body {
+            Body::Instance(instance) => {
+                unique(&mut self.guests, &instance.guest_uuid, id, add);
+                if instance.place_by.is_some() {
+                    if add {
+                        self.waiting.insert(id)
+                    } else {
+                        self.waiting.remove(&id)
+                    };
+                }
+                if let Some(host) = instance.host {
+                    member(&mut self.on_host, host, id, add);
+                }
+            }
+            Body::Host(host) => unique(&mut self.certificates, &host.certificate_sha256, id, add),
+            Body::Subnet(subnet) if row.removed.is_none() => {
+                member(&mut self.subnets, subnet.network, id, add);
+            }
+            Body::Address(address) => self.presence.index(id, address, add),
+            _ => {}
+        }
+    }
+
+    /// The row of that number.
+    #[must_use]
+    pub fn row(&self, id: i64) -> Option<&Arc<Row>> {
+        self.rows.get(&id)
+    }
+
+    /// The largest number in use.
+    #[must_use]
+    pub fn last_id(&self) -> i64 {
+        self.rows.last_key_value().map_or(0, |(id, _)| *id)
+    }
+
+    /// All rows by number.
+    pub fn rows(&self) -> impl Iterator<Item = &Arc<Row>> {
+        self.rows.values()
+    }
+
+    /// Rows of exactly that schema id, by number.
+    pub fn of_kind(&self, kind: &str) -> impl DoubleEndedIterator<Item = &Arc<Row>> {
+        self.kinds.get(kind).into_iter().flatten().filter_map(|id| self.rows.get(id))
+    }
+
+    /// Schema ids in use and how many rows each has.
+    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, &BTreeSet<i64>)> {
+        self.kinds.iter().map(|(kind, ids)| (*kind, ids))
+    }
+
+    /// Rows with that uuid, of all accounts.
+    pub fn with_uuid(&self, uuid: &str) -> impl Iterator<Item = &Arc<Row>> {
+        self.uuids.get(uuid).into_iter().flatten().filter_map(|id| self.rows.get(id))
+    }
+
+    /// The instance that hosts know by that uuid.
+    #[must_use]
+    pub fn guest(&self, guest_uuid: &str) -> Option<&Arc<Row>> {
+        self.guests.get(guest_uuid).and_then(|id| self.rows.get(id))
+    }
+
+    /// The host with that certificate (SHA-256, hex).
+    #[must_use]
+    pub fn host_with_certificate(&self, sha256: &str) -> Option<&Arc<Row>> {
+        self.certificates.get(sha256).and_then(|id| self.rows.get(id))
+    }
+
+    /// Instances placed on a host, whatever they are wanted to be.
+    pub fn on_host(&self, host: i64) -> impl Iterator<Item = &Arc<Row>> {
+        self.on_host.get(&host).into_iter().flatten().filter_map(|id| self.rows.get(id))
+    }
+
+    /// Subnets of a network that are not removed, the oldest first.
+    pub fn subnets_of(&self, network: i64) -> impl Iterator<Item = &Arc<Row>> {
+        self.subnets.get(&network).into_iter().flatten().filter_map(|id| self.rows.get(id))
+    }
+
+    /// Rows whose time has come, with the earliest first.
+    pub fn due(&self, now: Millis) -> impl Iterator<Item = &Arc<Row>> {
+        self.due.range(..=(now, i64::MAX)).filter_map(|(_, id)| self.rows.get(id))
+    }
+
+    /// Instances that wait for a host.
+    pub fn waiting(&self) -> impl Iterator<Item = &Arc<Row>> {
+        self.waiting.iter().filter_map(|id| self.rows.get(id))
+    }
+
+    /// When the next row becomes due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Millis> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Who has addresses where.
+    #[must_use]
+    pub fn presence(&self) -> &Presence {
+        &self.presence
+    }
+
+    /// The network that a request without networks gets.
+    #[must_use]
+    pub fn default_network(&self) -> Option<&Arc<Row>> {
+        self.of_kind("hostOnlyNetwork")
+            .find(|row| row.network().is_some_and(|network| network.default))
+    }
+}
+
+fn due_of(row: &Row) -> Option<Millis> {
+    match &row.body {
+        Body::Instance(instance) => match (instance.purge_at, instance.place_by) {
+            (Some(purge), Some(place)) => Some(purge.min(place)),
+            (purge, place) => purge.or(place),
+        },
+        Body::Address(address) => address.rests_until,
+        _ => None,
+    }
+}
+
+fn member<K: std::hash::Hash + Eq>(
+    index: &mut HashMap<K, BTreeSet<i64>>,
+    key: K,
+    id: i64,
+    add: bool,
+) {
+    let ids = index.entry(key).or_default();
+    if add {
+        ids.insert(id)
+    } else {
+        ids.remove(&id)
+    };
+}
+
+fn unique(index: &mut HashMap<String, i64>, key: &str, id: i64, add: bool) {
+    if add {
+        index.insert(key.to_owned(), id);
+    } else if index.get(key) == Some(&id) {
+        index.remove(key);
+    }
+}
