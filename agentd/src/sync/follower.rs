@@ -81,13 +81,16 @@ pub struct Follower {
     backoff: Backoff,
     /// Set when the next question is for the whole truth.
     whole: bool,
+    /// Set when the next question is not to be parked: the first one, and the first after a
+    /// failure. Its answer tells that controld is there, and which run of it.
+    greeting: bool,
 }
 
 impl Follower {
     /// Continues from what the ledger holds.
     #[must_use]
     pub fn new(ledger: Ledger) -> Self {
-        Self { ledger, backoff: Backoff::default(), whole: false }
+        Self { ledger, backoff: Backoff::default(), whole: false, greeting: true }
     }
 
     /// The snapshot in force.
@@ -101,14 +104,21 @@ impl Follower {
     pub fn question(&self, host: &str) -> String {
         let held = self.ledger.snapshot();
         let generation = if self.whole { 0 } else { held.generation };
+        let wait = if self.greeting { 0 } else { WAIT };
         format!(
-            "/v1/agent/{host}/snapshot?store={}&gen={generation}&hash={}&wait={WAIT}",
+            "/v1/agent/{host}/snapshot?store={}&gen={generation}&hash={}&wait={wait}",
             held.store, held.hash
         )
     }
 
     /// Takes what was heard; `random` is from 0 to 1.
     pub fn hear(&mut self, heard: Heard, random: f64) -> Next {
+        let next = self.weigh(heard, random);
+        self.greeting = next.contact != Contact::Connected;
+        next
+    }
+
+    fn weigh(&mut self, heard: Heard, random: f64) -> Next {
         match heard {
             Heard::Answer(text) => self.take(&text, random),
             Heard::Nothing => self.connected(false),
@@ -186,6 +196,7 @@ mod tests {
     fn the_next_question_acknowledges_what_was_taken() {
         let (_folder, mut follower) = follower();
         assert!(follower.question("h").contains("store=&gen=0&"));
+        assert!(follower.question("h").ends_with("&wait=0"), "the first one is not parked");
         let next = follower.hear(full(5), 1.0);
         assert_eq!(
             next,
@@ -193,6 +204,7 @@ mod tests {
         );
         assert!(follower.question("h").starts_with("/v1/agent/h/snapshot?store=s.1&gen=5&hash=0"));
         assert!(follower.hear(delta(5, 6), 1.0).changed);
+        assert!(follower.question("h").ends_with("&wait=50"));
         assert!(!follower.hear(Heard::Nothing, 1.0).changed);
         assert_eq!(follower.snapshot().generation, 6);
         assert_eq!(follower.snapshot().hash, SetHash::default());
@@ -217,6 +229,7 @@ mod tests {
         let (_folder, mut follower) = follower();
         assert_eq!(follower.hear(Heard::Away("x".into()), 1.0).pause, Duration::from_secs(1));
         assert_eq!(follower.hear(Heard::Away("x".into()), 1.0).pause, Duration::from_secs(2));
+        assert!(follower.question("h").ends_with("&wait=0"));
         let busy = Heard::Busy(Some(Duration::from_secs(7)));
         assert_eq!(follower.hear(busy, 0.0).pause, Duration::from_secs(7));
         follower.hear(Heard::Nothing, 1.0);
