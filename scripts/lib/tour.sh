@@ -42,7 +42,7 @@ show_machine_side() {
 
 machine_is_done() { grep -aq 'STAMPEDE-GUEST script=exit' "$1"; }
 
-console_of() { find "$state/agentd/storage" -path "*$1*" -name 'console.log' | head -1; }
+console_of() { find "$state/agentd/storage" -path "*$1*" -name 'serial.log' | head -1; }
 
 show_container_side() {
   local docker_id

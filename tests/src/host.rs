@@ -175,7 +175,7 @@ impl Host {
     /// When there is no such console.
     pub fn console(&self, uuid: &str) -> Result<String> {
         let folder = self.node.folder().join("stampede/agentd/storage/machines").join(uuid);
-        let log = folder.join("console.log");
+        let log = folder.join("serial.log");
         let bytes = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
         Ok(String::from_utf8_lossy(&bytes).replace('\r', ""))
     }
