@@ -24,12 +24,15 @@ fn meta_data(instance: &Instance) -> Value {
 
 /// The interfaces in version 2 of cloud-init's network configuration.
 fn network_config(instance: &Instance) -> Value {
-    let interface = |nic: &Nic| (format!("eth{}", nic.device), ethernet(nic));
-    let interfaces: Map<_, _> = instance.nics.iter().map(interface).collect();
+    let interface = |(position, nic): (usize, &Nic)| {
+        (format!("eth{}", nic.device), ethernet(nic, position == 0))
+    };
+    let interfaces: Map<_, _> = instance.nics.iter().enumerate().map(interface).collect();
     json!({"version": 2, "ethernets": interfaces})
 }
 
-fn ethernet(nic: &Nic) -> Value {
+/// One interface. Only the first has a default route, for two would fight.
+fn ethernet(nic: &Nic, is_first: bool) -> Value {
     let mut value = json!({"match": {"macaddress": nic.mac}});
     if let Some(mtu) = nic.mtu {
         value["mtu"] = mtu.into();
@@ -39,7 +42,7 @@ fn ethernet(nic: &Nic) -> Value {
         Some(address) => {
             value["addresses"] = json!([format!("{}/{}", address.ip, address.cidr.prefix_len())]);
             value["nameservers"] = json!({"addresses": nic.dns});
-            if nic.device == 0 {
+            if is_first {
                 value["gateway4"] = json!(address.gateway);
             }
         }
@@ -68,7 +71,7 @@ mod tests {
     fn an_interface_without_dhcp_is_told_everything() {
         let mut nic = example().nics.remove(0);
         nic.dhcp = false;
-        let value = ethernet(&nic);
+        let value = ethernet(&nic, true);
         assert_eq!(value["addresses"], json!(["10.42.0.5/16"]));
         assert_eq!(value["gateway4"], "10.42.0.1");
         assert_eq!(value["nameservers"]["addresses"], json!(["10.42.0.1"]));

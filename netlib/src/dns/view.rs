@@ -80,8 +80,11 @@ impl View {
         self.remove(ip);
         for name in names.iter() {
             let mut addresses = self.addresses(name).to_vec();
-            addresses.push(ip);
-            self.labels.insert_mut(name.clone(), addresses.into());
+            // In order, so that views of equal content are equal however they came about.
+            if let Err(place) = addresses.binary_search(&ip) {
+                addresses.insert(place, ip);
+                self.labels.insert_mut(name.clone(), addresses.into());
+            }
         }
         self.hosts.insert_mut(ip, names);
     }

@@ -184,6 +184,43 @@ async fn a_guest_without_an_address_is_answered_with_right_checksums() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_client_takes_the_lease() {
+    let bed = Bed::new();
+    let shared = Arc::new(ArcSwap::from_pointee(view()));
+    let server = tokio::spawn(serve(open(&bed.network()).unwrap(), shared));
+    let script = bed.folder.path().join("script");
+    let told = bed.folder.path().join("told");
+    let text = format!("#!/bin/sh\n[ \"$1\" = bound ] && env > {}\nexit 0\n", told.display());
+    std::fs::write(&script, text).unwrap();
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, permissions).unwrap();
+    let guest = bed.guest();
+    let run = move || {
+        let mut client = Command::new("busybox");
+        client.args(["udhcpc", "-i", "e0", "-f", "-q", "-n", "-O", "mtu", "-O", "staticroutes"]);
+        client.arg("-s").arg(script);
+        netns::enter(&guest, || client.output().unwrap()).unwrap()
+    };
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    server.abort();
+    assert!(output.status.success(), "{output:?}");
+    let told = std::fs::read_to_string(told).unwrap();
+    for line in [
+        "ip=10.42.0.5",
+        "mask=16",
+        "router=10.42.0.1",
+        "dns=10.42.0.1",
+        "mtu=1400",
+        "hostname=web",
+        "domain=stampede.internal",
+        "serverid=10.42.0.1",
+        "staticroutes=0.0.0.0/0 10.42.0.1",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line} is not in\n{told}");
+    }
+}
+
 #[test]
 fn without_a_bridge_the_error_says_so() {
     let folder = tempfile::tempdir().unwrap();
