@@ -14,6 +14,7 @@ pub mod config;
 pub mod containers;
 pub mod control;
 pub mod controld;
+pub mod describe;
 pub mod desired;
 pub mod doctor;
 pub mod durable;

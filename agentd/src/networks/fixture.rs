@@ -1,7 +1,11 @@
 //! A small desired state for tests: one network, a guest and a reserve here, two hosts elsewhere.
 
 use crate::desired::Desired;
-use api::item::{Endpoint, Granted, Host, Member, Network, Overlay, Reserve};
+use api::item::{
+    Attachment, Endpoint, Granted, Guest, Host, Member, Network, Nic, Overlay, Reserve, Restart,
+    Want,
+};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// The network's number.
@@ -56,5 +60,29 @@ pub fn desired() -> Desired {
         .into(),
         reserves: [(VNI, Reserve { vni: VNI, addresses: vec![granted] })].into(),
         ..Desired::default()
+    }
+}
+
+/// A running guest with the address [`GUEST`].
+pub fn guest(id: &str) -> Guest {
+    let mac = api::derive::guest_mac([2, 0, 1], GUEST);
+    let attachment = Attachment::Managed { vni: VNI, ip: GUEST, mac };
+    Guest {
+        id: id.into(),
+        uuid: format!("uuid-{id}"),
+        name: Some("web".into()),
+        hostname: "web".into(),
+        domain: "stampede.internal".into(),
+        want: Want::Running,
+        epoch: 1,
+        stop_timeout: 1,
+        nics: vec![Nic { id: "1ni1".into(), device: 0, attachment }],
+        public_keys: BTreeMap::new(),
+        userdata: None,
+        image: "busybox".into(),
+        memory_mb: Some(128),
+        vcpu: None,
+        restart: Restart::Stop,
+        account: "admin".into(),
     }
 }

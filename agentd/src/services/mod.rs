@@ -4,6 +4,7 @@
 //! outside. Answers come from views in memory that are swapped as a whole, so a change never
 //! restarts a server. Owns the servers; the addresses they listen on belong to [`crate::networks`].
 
+mod instances;
 mod resolvers;
 mod server;
 mod views;

@@ -1,6 +1,7 @@
 //! The servers of one network.
 
-use super::views::{Inputs, NameView, NamesError, dhcp_view};
+use super::instances::{self, Instances};
+use super::views::{Inputs, METADATA, NameView, NamesError, dhcp_view};
 use api::item::Network;
 use arc_swap::ArcSwap;
 use netlib::{dhcp, dns};
@@ -31,13 +32,15 @@ pub enum OpenServiceError {
     /// No DNS server.
     #[error("cannot open the DNS server")]
     Dns(#[from] dns::OpenError),
+    /// No metadata service.
+    #[error("cannot open the metadata service")]
+    Metadata(#[from] instances::OpenError),
     /// The names cannot be served.
     #[error(transparent)]
     Names(#[from] NamesError),
 }
 
 /// The servers of one network; they end when it is dropped.
-#[derive(Debug)]
 pub struct Server {
     gateway: Ipv4Addr,
     namespace: PathBuf,
@@ -45,7 +48,9 @@ pub struct Server {
     inode: u64,
     leases: Arc<ArcSwap<dhcp::View>>,
     served: Arc<ArcSwap<dns::View>>,
+    /// What `served` was made from.
     names: NameView,
+    instances: Arc<ArcSwap<Instances>>,
     tasks: JoinSet<()>,
 }
 
@@ -62,10 +67,15 @@ impl Server {
         let inode = inode(namespace)?;
         let dhcp_socket = dhcp::open(namespace)?;
         let dns_sockets = dns::open(namespace, network.gateway)?;
+        let listener = instances::open(namespace, METADATA)?;
+        let instances =
+            Arc::new(ArcSwap::from_pointee(instances::of_network(network.vni, inputs.desired)));
         let mut tasks = JoinSet::new();
         let vni = network.vni;
         tasks.spawn(watched("DHCP", vni, dhcp::serve(dhcp_socket, leases.clone())));
         tasks.spawn(watched("DNS", vni, dns::serve(dns_sockets, served.clone())));
+        let lookup = instances::lookup(instances.clone());
+        tasks.spawn(watched("metadata", vni, metadata::serve(listener, lookup)));
         Ok(Self {
             gateway: network.gateway,
             namespace: namespace.into(),
@@ -73,6 +83,7 @@ impl Server {
             leases,
             served,
             names,
+            instances,
             tasks,
         })
     }
@@ -91,6 +102,8 @@ impl Server {
     /// Swaps the views for new ones.
     pub fn update(&mut self, network: &Network, inputs: &Inputs<'_>) -> Result<(), NamesError> {
         self.leases.store(Arc::new(dhcp_view(network, inputs.desired)));
+        let instances = instances::of_network(network.vni, inputs.desired);
+        self.instances.store(Arc::new(instances));
         self.names = self.names.updated(network, inputs)?;
         self.served.store(Arc::new(self.names.view.clone()));
         Ok(())
