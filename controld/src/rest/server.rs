@@ -180,3 +180,42 @@ async fn accept(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Settings;
+    use bytes::Bytes;
+    use http::HeaderValue;
+    use http::header::HOST;
+    use http_body_util::BodyExt;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_in_json_and_counted() {
+        let data = tempfile::tempdir().unwrap();
+        let core = Core::open(data.path(), Settings::default()).await.unwrap();
+        let everybody = Some(core.admin());
+        let fallback = "localhost:9080".to_owned();
+        let options = Options { everybody, hosts: Vec::new(), forwarded: false, fallback };
+        let shared = Arc::new(Shared { core, options, requests: Requests::default() });
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
+        let head = Head {
+            method: Method::POST,
+            path: "/v1/networks".into(),
+            query: String::new(),
+            headers,
+        };
+        let body =
+            futures_util::stream::poll_fn(|_| -> std::task::Poll<Option<Result<Bytes, _>>> {
+                panic!("a defect")
+            });
+        let response = respond(Arc::clone(&shared), head, body).await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()["x-api-schemas"], "http://localhost/v1/schemas");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&body["status"], &body["code"]), (&500.into(), &"ServerError".into()));
+        let metrics = crate::rest::metrics::reply(&shared.core, &shared.requests);
+        assert!(metrics.body.contains("stampede_requests_total{status=\"500\"} 1"));
+    }
+}

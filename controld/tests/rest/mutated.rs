@@ -6,23 +6,58 @@ use http::Method;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 const METHODS: [Method; 5] =
     [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH];
 
-/// A body that creates a resource of the type, if all its references led somewhere.
-fn valid(kind: &Type) -> Value {
+/// A body that creates a resource of the type.
+fn valid(kind: &Type, seeds: &Seeds) -> Value {
+    let network = &seeds.network;
     match kind.id {
-        "subnet" => json!({"networkId": "1n2", "networkAddress": "10.9.0.0", "cidrSize": 24,
-            "startAddress": "10.9.0.9", "endAddress": "10.9.0.99", "gateway": "10.9.0.1"}),
-        "image" => json!({"uuid": "small", "url": "http://example.org/x", "format": "qcow2"}),
-        "sshKey" => json!({"publicValue": "ssh-ed25519 AAAAC3Nz"}),
+        "subnet" => {
+            json!({"networkId": seeds.empty_network, "networkAddress": "10.9.0.0", "cidrSize": 24,
+            "startAddress": "10.9.0.9", "endAddress": "10.9.0.99", "gateway": "10.9.0.1"})
+        }
+        "image" => json!({"url": "http://example.org/x", "format": "qcow2", "checksum": null}),
+        "sshKey" => json!({"publicValue": "ssh-ed25519 AAAAC3Nz", "name": "key"}),
         "account" => json!({"kind": "user", "trustedFields": ["privileged"]}),
-        _ => json!({"imageUuid": "docker:x", "memoryMb": 64, "networkIds": ["1n2"],
+        "virtualMachine" => json!({"imageUuid": "small", "memoryMb": 64, "vcpu": 1,
+            "networkIds": [network], "presentation": "nocloud", "userdata": "#!/bin/sh"}),
+        _ => json!({"imageUuid": "docker:x", "memoryMb": 64, "networkIds": [network],
             "environment": {"A": "b"}, "labels": "a=b", "command": "true", "commandArgs": ["x"],
             "dockerVolumes": ["v:/v"], "restartPolicy": {"name": "always"}, "count": 2,
-            "hostname": "h", "userdata": "#!", "credentialIds": ["1c5"], "name": "n"}),
+            "hostname": "h", "userdata": "#!", "credentialIds": [seeds.key], "name": "n"}),
     }
+}
+
+/// What the bodies refer to.
+struct Seeds {
+    network: Value,
+    empty_network: Value,
+    key: Value,
+}
+
+impl Seeds {
+    /// A network takes one subnet, so that each subnet needs a new one.
+    async fn renew(&mut self, api: &Api, kind: &Type) {
+        if kind.id == "subnet" {
+            let network = api.create("/v1/hostonlynetworks", json!({"name": "n"})).await;
+            self.empty_network = network["id"].clone();
+        }
+    }
+}
+
+/// A cloud with one of everything that can be made.
+async fn seeded() -> (Api, Seeds) {
+    let api = Api::open().await;
+    let network = api.managed().await["id"].clone();
+    let key = api.create("/v1/sshkeys", json!({"publicValue": "ssh-ed25519 AAAAC3Nz"})).await;
+    api.create("/v1/images", json!({"uuid": "small", "url": "http://example.org/x"})).await;
+    api.create("/v1/containers", json!({"imageUuid": "docker:x"})).await;
+    api.create("/v1/virtualmachines", json!({"imageUuid": "small"})).await;
+    api.create("/v1/registrationtokens", json!({})).await;
+    (api, Seeds { empty_network: network.clone(), network, key: key["id"].clone() })
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -66,8 +101,8 @@ fn any_mutation() -> impl Strategy<Value = Mutation> {
 }
 
 /// The body in JSON with all mutations done: first those of fields, then those of bytes.
-fn mutate(kind: &'static Type, mutations: &[Mutation]) -> Vec<u8> {
-    let Value::Object(mut body) = valid(kind) else { return Vec::new() };
+fn mutate(kind: &'static Type, seeds: &Seeds, mutations: &[Mutation]) -> Vec<u8> {
+    let Value::Object(mut body) = valid(kind, seeds) else { return Vec::new() };
     let names: Vec<String> = kind.all_fields().map(|field| field.name.to_owned()).collect();
     for mutation in mutations {
         change_field(&mut body, &names, mutation);
@@ -120,38 +155,82 @@ async fn urls(api: &Api, kind: &'static Type) -> Vec<String> {
     urls
 }
 
+/// Types that have URLs.
+fn kinds() -> impl Iterator<Item = &'static Type> {
+    TABLE.iter().copied().filter(|kind| !kind.collection_methods.is_empty())
+}
+
+fn run<S: Strategy>(cases: u32, strategy: &S, mut test: impl FnMut(S::Value)) {
+    let test = std::cell::RefCell::new(&mut test);
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let passed = TestRunner::new(config).run(strategy, |case| {
+        (test.borrow_mut())(case);
+        Ok(())
+    });
+    passed.unwrap();
+}
+
+#[test]
+fn no_mutated_create_is_our_fault() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (api, mut seeds) = runtime.block_on(seeded());
+    for kind in kinds().filter(|kind| kind.creatable()) {
+        let url = format!("/v1/{}", kind.plural);
+        runtime.block_on(seeds.renew(&api, kind));
+        let right = runtime.block_on(api.post(&url, valid(kind, &seeds)));
+        assert_eq!(right.status, 201, "{}: {}", kind.id, right.body);
+        let mut seen = BTreeSet::new();
+        run(256, &prop::collection::vec(any_mutation(), 1..4), |mutations| {
+            runtime.block_on(seeds.renew(&api, kind));
+            let body = mutate(kind, &seeds, &mutations);
+            let answer = runtime.block_on(api.send(&Method::POST, &url, &[], body));
+            seen.insert(answer.status.as_u16());
+        });
+        // Mutations that are all accepted, or all refused, would try nothing.
+        assert!(seen.contains(&201) && seen.contains(&400), "{}: {seen:?}", kind.id);
+        assert!(seen.contains(&422), "{}: {seen:?}", kind.id);
+    }
+}
+
 #[test]
 fn no_mutated_body_is_our_fault_on_any_route() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let api = runtime.block_on(Api::open());
-    runtime.block_on(async {
-        api.create("/v1/sshkeys", json!({"publicValue": "ssh-ed25519 AAAAC3Nz"})).await;
-        api.create("/v1/containers", json!({"imageUuid": "docker:x"})).await;
-    });
-    let kinds: Vec<&'static Type> =
-        TABLE.iter().copied().filter(|kind| !kind.collection_methods.is_empty()).collect();
-    for kind in kinds {
+    let (api, seeds) = runtime.block_on(seeded());
+    for kind in kinds() {
         let urls = runtime.block_on(urls(&api, kind));
-        let mutations = prop::collection::vec(any_mutation(), 0..6);
-        let mut runner = TestRunner::new(Config::with_cases(64));
+        let mutations = prop::collection::vec(any_mutation(), 0..4);
         let cases = (prop::sample::select(urls), prop::sample::select(METHODS.to_vec()), mutations);
-        runner
-            .run(&cases, |(url, method, mutations)| {
-                let body = mutate(kind, &mutations);
-                runtime.block_on(api.send(&method, &url, &[], body));
-                Ok(())
-            })
-            .unwrap();
-        let creates = prop::collection::vec(any_mutation(), 1..4);
-        let list = format!("/v1/{}", kind.plural);
-        let mut runner =
-            TestRunner::new(Config::with_cases(if kind.creatable() { 192 } else { 8 }));
-        runner
-            .run(&creates, |mutations| {
-                let body = mutate(kind, &mutations);
-                runtime.block_on(api.send(&Method::POST, &list, &[], body));
-                Ok(())
-            })
-            .unwrap();
+        run(128, &cases, |(url, method, mutations)| {
+            let body = mutate(kind, &seeds, &mutations);
+            runtime.block_on(api.send(&method, &url, &[], body));
+        });
     }
+}
+
+#[test]
+fn no_path_or_query_is_our_fault() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (api, _) = runtime.block_on(seeded());
+    let bytes = || prop::collection::vec(any::<u8>(), 0..12);
+    let names: Vec<String> = kinds()
+        .flat_map(|kind| kind.all_fields().map(|field| field.name.to_owned()))
+        .chain(["sort", "limit", "marker", "include", "wait", "for", "_method"].map(str::to_owned))
+        .collect();
+    let modifiers = ["", "_ne", "_like", "_notlike", "_prefix", "_lt", "_gte", "_null", "_x"];
+    let term = (prop::sample::select(names), prop::sample::select(modifiers.to_vec()), bytes());
+    let kind = prop::sample::select(kinds().collect::<Vec<_>>());
+    let cases = (kind, any::<bool>(), bytes(), prop::collection::vec(term, 0..5));
+    run(512, &cases, |(kind, list, tail, terms)| {
+        let tail = if list { String::new() } else { format!("/{}", encoded(&tail)) };
+        let terms: Vec<String> = terms
+            .iter()
+            .map(|(name, modifier, value)| format!("{name}{modifier}={}", encoded(value)))
+            .collect();
+        let url = format!("/v1/{}{tail}?{}", kind.plural, terms.join("&"));
+        runtime.block_on(api.get(&url));
+    });
+}
+
+fn encoded(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("%{byte:02x}")).collect()
 }

@@ -210,3 +210,19 @@ async fn an_exhausted_subnet_ends_the_instance_and_leaks_nothing() {
     let path = format!("/v1/containers/{}", first["id"].as_str().unwrap());
     assert_eq!(api.get(&path).await.body["primaryIpAddress"], "192.168.77.10");
 }
+
+#[tokio::test]
+async fn without_a_known_key_nothing_is_told() {
+    let api = Api::closed().await;
+    for path in ["/", "/v1", "/v1/schemas", "/v1/containers", "/v1/containers/1i1", "/v1/nonsense"]
+    {
+        for headers in [&[][..], &[("authorization", "Basic Tm9uZTpOb25l")]] {
+            let answer = api.send(&Method::GET, path, headers, "").await;
+            answer.refused(401, "Unauthorized", None);
+            assert!(answer.headers["www-authenticate"].to_str().unwrap().starts_with("Basic "));
+        }
+    }
+    api.post("/v1/networks", json!({"name": "x"})).await.refused(401, "Unauthorized", None);
+    let (status, _, body) = api.raw(&Method::GET, "/ping", &[], "").await;
+    assert_eq!((status.as_u16(), &body[..]), (200, &b"pong"[..]));
+}

@@ -42,7 +42,13 @@ impl Api {
     pub async fn open() -> Self {
         let (core, data) = cloud().await;
         let caller = core.admin();
-        Self::serve_as(core, caller, data).await
+        Self::serve_as(core, Some(caller), data).await
+    }
+
+    /// Serves nobody.
+    pub async fn closed() -> Self {
+        let (core, data) = cloud().await;
+        Self::serve_as(core, None, data).await
     }
 
     /// Serves everybody as an account without any grants.
@@ -54,15 +60,15 @@ impl Api {
         let Created::One(account) = made else { panic!("one account is wanted") };
         let number = find("account").unwrap().number(&account.id).unwrap();
         let caller = core.caller(number).unwrap();
-        Self::serve_as(core, caller, data).await
+        Self::serve_as(core, Some(caller), data).await
     }
 
-    async fn serve_as(core: Core, caller: Caller, data: tempfile::TempDir) -> Self {
+    async fn serve_as(core: Core, everybody: Option<Caller>, data: tempfile::TempDir) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let options = Options {
-            everybody: Some(caller),
+            everybody,
             hosts: vec!["cloud.example.org".into()],
             forwarded: false,
             fallback: address.to_string(),
