@@ -24,7 +24,7 @@ pub struct Place {
 }
 
 /// An address of a managed network and the Ethernet address that goes with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Port {
     /// Network and address.
     #[serde(flatten)]
@@ -34,7 +34,7 @@ pub struct Port {
 }
 
 /// One change of the [`State`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Record {
     /// A Docker network belongs to a managed network.
@@ -92,8 +92,8 @@ pub struct State {
     pub taken: BTreeSet<Place>,
     /// Addresses of the reserve that Docker gave back a short while ago.
     pub resting: BTreeSet<Place>,
-    /// Ports of hand-run containers by Docker's container id.
-    pub bound: BTreeMap<String, Port>,
+    /// Ports of hand-run containers by Docker's container id and VNI.
+    pub bound: BTreeMap<(String, u32), Port>,
 }
 
 impl State {
@@ -127,10 +127,10 @@ impl State {
             }
             Record::Bound { container, port } => {
                 self.bound.retain(|_, held| held.place != port.place);
-                self.bound.insert(container.clone(), *port);
+                self.bound.insert((container.clone(), port.place.vni), *port);
             }
             Record::Unbound { container } => {
-                self.bound.remove(container);
+                self.bound.retain(|(held, _), _| held != container);
             }
         }
     }
@@ -152,7 +152,7 @@ impl State {
         let bound = self
             .bound
             .iter()
-            .map(|(id, port)| Record::Bound { container: id.clone(), port: *port });
+            .map(|((id, _), port)| Record::Bound { container: id.clone(), port: *port });
         networks.chain(endpoints).chain(resting).chain(taken).chain(bound).collect()
     }
 }
