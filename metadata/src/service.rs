@@ -114,6 +114,7 @@ async fn converse(stream: TcpStream, peer: IpAddr, service: Arc<Service>) -> IpA
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
+                .title_case_headers(true)
                 .header_read_timeout(HEADER_TIME)
                 .max_buf_size(LARGEST_HEADER)
                 .serve_connection(TokioIo::new(stream), answer);
