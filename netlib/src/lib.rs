@@ -15,4 +15,5 @@ pub mod namespace;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
+pub mod probe;
 pub mod settings;

@@ -68,10 +68,10 @@ impl Netlink {
         request.header.flags = manner.flags();
         let mut answers = self.handle.clone().request(request).map_err(io::Error::other)?;
         while let Some(answer) = answers.next().await {
-            if let NetlinkPayload::Error(error) = answer.payload {
-                if error.code.is_some() {
-                    return Err(error.to_io());
-                }
+            if let NetlinkPayload::Error(error) = answer.payload
+                && error.code.is_some()
+            {
+                return Err(error.to_io());
             }
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! What must not pass: forged frames from guests, and anything on the underlay but unicast IP.
 
+#![allow(clippy::unwrap_used)] // in helpers of tests
+
 mod lab;
 
 use lab::frames::{ARP, Capture, IPV4, announcement, ethernet, send, udp};

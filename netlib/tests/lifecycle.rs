@@ -1,5 +1,7 @@
 //! A network's life on a host: made, kept, repaired, adopted after a restart, removed.
 
+#![allow(clippy::unwrap_used)] // in helpers of tests
+
 mod lab;
 
 use lab::{Host, Lab, VNI, attempt, desired, guest_address, open, pings, run, two_hosts};
@@ -117,6 +119,39 @@ async fn what_others_break_is_repaired() {
         assert!(pings(&a, guest_address(20)), "other host after {damage}");
         assert!(pings(&a, lab::OUTSIDE), "outside after {damage}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_somebody_removed_is_made_again() {
+    let lab = Lab::new();
+    let [one, two] = two_hosts(&lab, &GUESTS).await;
+    let _c = lab.guest(&two, 20).await;
+    // Its devices stay for as long as anybody has it open; so do its names and port.
+    let inside = one.dataplane.namespace(VNI);
+    run(&inside, "ip link del vx0");
+    assert!(netns::remove(&inside).unwrap());
+    let wanted = desired(1, &[1, 2], &GUESTS);
+    let outcome = one.dataplane.reconcile(&wanted).await;
+    assert!(outcome.errors.is_empty() && outcome.ready.contains(&VNI), "{outcome:?}");
+    unchanged(&one, &wanted).await;
+    let a = lab.guest(&one, 10).await;
+    assert!(pings(&a, guest_address(20)) && pings(&a, lab::OUTSIDE));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_strict_about_reverse_paths_still_forwards() {
+    let lab = Lab::new();
+    let host = lab.host(1);
+    run(&host.path, "sysctl -qw net.ipv4.conf.all.rp_filter=1");
+    let mut wanted = desired(1, &[1], &GUESTS);
+    wanted.networks.get_mut(&VNI).unwrap().root_route = false;
+    assert!(host.dataplane.reconcile(&wanted).await.errors.is_empty());
+    unchanged(&host, &wanted).await;
+    let transit = transit_name(VNI);
+    let setting = run(&host.path, &format!("sysctl -n net.ipv4.conf.{transit}.rp_filter"));
+    assert_eq!(setting.trim(), "2", "loose beats strict");
+    let a = lab.guest(&host, 10).await;
+    assert!(pings(&a, lab::OUTSIDE));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,8 @@
 //! The planner against its own model: whatever is there, one plan leads to what is wanted, and the
 //! next plan is empty.
 
+#![allow(clippy::unwrap_used)] // in helpers of tests
+
 use ipnet::Ipv4Net;
 use netlib::dataplane::facts::{Facts, Kind, Link, Port, Route, Side, Step};
 use netlib::dataplane::plan::plan;

@@ -48,7 +48,11 @@ impl Dataplane {
             let made = inside.namespace.netlink.ask(Message::NewLink(message), Manner::Create);
             made.await.map_err(failed("make device", &name))?;
         }
-        connect(&inside, &name, attach).await?;
+        if let Err(error) = connect(&inside, &name, attach).await {
+            // Half a port would look like a whole one to the next attempt.
+            remove(&inside.namespace, &name).await?;
+            return Err(error);
+        }
         Ok(name)
     }
 

@@ -7,7 +7,6 @@ use crate::namespace::Namespace;
 use crate::netlink::Manner;
 use crate::netns;
 use netlink_packet_route::RouteNetlinkMessage;
-use std::sync::PoisonError;
 
 /// What could not be removed.
 #[derive(Debug, thiserror::Error)]
@@ -49,11 +48,11 @@ impl Dataplane {
         let super::Host { tables, forward_accept } = &mut *host;
         let result = forward_accept.reconcile(file, false, || tables.generation().ok()).await;
         note("rules among the container engine's".into(), result.map_err(Into::into));
-        if let Err(source) = std::fs::remove_dir(&self.folder) {
-            if source.kind() != std::io::ErrorKind::NotFound {
-                let path = self.folder.clone();
-                note("folder of namespaces".into(), Err(DataplaneError::Folder { path, source }));
-            }
+        if let Err(source) = std::fs::remove_dir(&self.folder)
+            && source.kind() != std::io::ErrorKind::NotFound
+        {
+            let path = self.folder.clone();
+            note("folder of namespaces".into(), Err(DataplaneError::Folder { path, source }));
         }
         errors
     }
@@ -81,7 +80,7 @@ impl Dataplane {
             Err(DataplaneError::NoNetwork { .. }) => None,
             Err(error) => Some(error),
         };
-        self.networks.lock().unwrap_or_else(PoisonError::into_inner).remove(&vni);
+        self.forget(vni);
         changes += u64::from(netns::remove(&self.namespace(vni))?);
         match failed {
             Some(error) => Err(error),

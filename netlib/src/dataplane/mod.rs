@@ -189,6 +189,11 @@ impl Dataplane {
         Ok(inside)
     }
 
+    /// Closes the network's namespace, so that it ends with its file.
+    fn forget(&self, vni: u32) {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner).remove(&vni);
+    }
+
     /// The networks that have a namespace here.
     fn present(&self) -> Result<Vec<u32>, DataplaneError> {
         let failed = |source| DataplaneError::Folder { path: self.folder.clone(), source };

@@ -178,7 +178,11 @@ impl Dataplane {
         root: &Topology,
         changes: &mut u64,
     ) -> Result<Option<DataplaneError>, DataplaneError> {
-        *changes += u64::from(netns::create(&self.namespace(network.vni))?);
+        if netns::create(&self.namespace(network.vni))? {
+            *changes += 1;
+            // Somebody removed the namespace we knew.
+            self.forget(network.vni);
+        }
         let inside = self.inside(network.vni)?;
         let mut inside = inside.lock().await;
         let Inside { namespace, tables } = &mut *inside;

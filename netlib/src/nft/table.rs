@@ -111,10 +111,10 @@ impl Tables {
     }
 
     async fn observe(&self, namespace: &File, generation: u32) -> Result<Found, NftError> {
-        if let Some(committed) = &self.committed {
-            if committed.generation == generation {
-                return Ok(committed.found.clone());
-            }
+        if let Some(committed) = &self.committed
+            && committed.generation == generation
+        {
+            return Ok(committed.found.clone());
         }
         let mut listing = Listing::default();
         let mut present = 0;

@@ -3,6 +3,8 @@
 
 // Each test file uses a part of this.
 #![allow(dead_code)]
+// A helper that fails fails its test.
+#![allow(clippy::unwrap_used)]
 
 pub mod frames;
 
@@ -151,9 +153,11 @@ pub fn run(namespace: &Path, command: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Whether an address answers a ping from a namespace.
+/// Whether an address answers a ping from a namespace. The kernel takes its time to tell a bridge
+/// that a veth's other end is up, longer on a busy machine; a lost question who has the address is
+/// repeated after a second.
 pub fn pings(namespace: &Path, to: Ipv4Addr) -> bool {
-    attempt(namespace, &format!("busybox ping -c1 -W1 {to}")).status.success()
+    attempt(namespace, &format!("busybox ping -c1 -W3 {to}")).status.success()
 }
 
 pub fn underlay_address(host: u16) -> Ipv4Addr {
