@@ -6,6 +6,7 @@
 use crate::args::RunArgs;
 use api::item::Overlay;
 use api::secret::Secret;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -22,6 +23,15 @@ pub enum VirtType {
     Kvm,
     /// Emulation only.
     Qemu,
+}
+
+/// Where images come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fetch {
+    /// Addresses that may be fetched from although they are not public: users name URLs, and this
+    /// host's own network is not theirs.
+    pub allow: Vec<IpNet>,
 }
 
 /// The settings of one agent.
@@ -50,6 +60,8 @@ pub struct Config {
     pub storage: Option<PathBuf>,
     /// Trusted fields this host accepts: `privileged`, `host-paths`, `file-images`.
     pub allow: BTreeSet<String>,
+    /// Where images come from.
+    pub fetch: Fetch,
     /// The address other hosts reach this one at; the one on the way to controld when not set.
     pub advertise: Option<IpAddr>,
     /// The overlays this host agrees to take part in.
@@ -73,6 +85,7 @@ impl Default for Config {
             virt_type: VirtType::Auto,
             storage: None,
             allow: BTreeSet::new(),
+            fetch: Fetch::default(),
             advertise: None,
             overlay: vec![Overlay::Ipsec, Overlay::Vxlan],
             token: None,

@@ -60,11 +60,15 @@ pub fn remove(path: &Path) -> Result<bool, DurableError> {
     }
 }
 
-/// Makes a folder and its parents, private to root (0700) where it makes them.
+/// Makes a folder, private to root (0700) when it makes it. Its parents are made such that others
+/// may pass through them.
 ///
 /// # Errors
 /// When one of them cannot be made.
 pub fn folder(path: &Path) -> Result<(), DurableError> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(failed("make the folder", parent))?;
+    }
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(path).map_err(failed("make the folder", path))
 }
