@@ -20,7 +20,7 @@ impl Misfit {
     }
 
     fn format(wanted: &str, got: &Value) -> Self {
-        Self::new(Code::InvalidFormat, format!("expected {wanted}, got {}", kind_of(got)))
+        Self::new(Code::InvalidFormat, format!("{} is not {wanted}: send {wanted}", kind_of(got)))
     }
 }
 
@@ -124,7 +124,7 @@ fn moment(value: &Value) -> Result<Value, Misfit> {
         Value::String(text) if fits(text) => Ok(value.clone()),
         _ => Err(Misfit::new(
             Code::InvalidDateFormat,
-            format!("expected a moment such as 2014-08-21T16:54:52Z, got {}", kind_of(value)),
+            format!("{} is not a moment: send one such as 2014-08-21T16:54:52Z", kind_of(value)),
         )),
     }
 }
@@ -136,7 +136,7 @@ fn option(options: &[&str], value: &Value) -> Result<Value, Misfit> {
     }
     Err(Misfit::new(
         Code::InvalidOption,
-        format!("{} is none of: {}", kind_of(value), options.join(", ")),
+        format!("{} is not possible: use one of {}", kind_of(value), options.join(", ")),
     ))
 }
 
@@ -153,7 +153,10 @@ fn reference(to: &str, value: &Value) -> Result<Value, Misfit> {
     let example = target.map_or_else(String::new, |target| target.public_id(5));
     Err(Misfit::new(
         Code::InvalidReference,
-        format!("{} is not the id of a resource of type {to}, such as {example}", kind_of(value)),
+        format!(
+            "{} is not the id of a resource of type {to}: use one such as {example}",
+            kind_of(value)
+        ),
     ))
 }
 
@@ -216,7 +219,10 @@ fn object(value: &Value) -> Result<Map<String, Value>, Misfit> {
         Value::String(text) if text.trim_start().starts_with('{') => {
             match serde_json::from_str(text) {
                 Ok(Value::Object(map)) => Ok(map),
-                _ => Err(Misfit::new(Code::InvalidFormat, "not an object in JSON")),
+                _ => Err(Misfit::new(
+                    Code::InvalidFormat,
+                    "not an object in JSON: send {\"key\": \"value\"}",
+                )),
             }
         }
         Value::String(text) => text.split(',').filter(|pair| !pair.is_empty()).map(pair).collect(),

@@ -76,15 +76,11 @@ fn ipv4_fault(text: &str) -> Option<String> {
     if text.parse::<Ipv4Addr>().is_ok() {
         return None;
     }
-    let parts: Vec<&str> = text.split('.').collect();
-    let hint = match parts.as_slice() {
-        // Old address parsers took three parts and meant something nobody wanted.
-        [a, b, c] if [a, b, c].iter().all(|part| part.parse::<u8>().is_ok()) => {
-            format!("'{text}' has three parts; did you mean {a}.{b}.0.{c} or {a}.{b}.{c}.0?")
-        }
-        _ => format!("'{text}' is not an IPv4 address"),
-    };
-    Some(format!("{hint} Use four decimal numbers, for instance 192.168.10.210"))
+    // Old parsers took three parts and meant an address that nobody wanted.
+    let hint = if text.split('.').count() == 3 { ", it has three parts" } else { "" };
+    Some(format!(
+        "'{text}' is not an IPv4 address{hint}: use four decimal numbers, for instance 192.168.10.210"
+    ))
 }
 
 fn is_label(text: &str) -> bool {

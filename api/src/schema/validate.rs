@@ -147,7 +147,7 @@ fn create_field(
         return Ok(Some(fitted));
     }
     if field.required {
-        let message = format!("'{}' must be given ({})", field.name, field.kind.name());
+        let message = format!("it must be given: send a value of type {}", field.kind.name());
         return Err(FieldError::new(field.name, Code::MissingRequired, message));
     }
     Ok(field.default.map(super::field::Default::value))
@@ -219,10 +219,16 @@ fn limits(field: &Field, value: &Value) -> Result<(), Misfit> {
 
 fn range(field: &Field, number: i64) -> Result<(), Misfit> {
     if let Some(min) = field.min.filter(|min| number < *min) {
-        return Err(Misfit::new(Code::MinLimitExceeded, format!("{number} is less than {min}")));
+        return Err(Misfit::new(
+            Code::MinLimitExceeded,
+            format!("{number} is too small: give at least {min}"),
+        ));
     }
     if let Some(max) = field.max.filter(|max| number > *max) {
-        return Err(Misfit::new(Code::MaxLimitExceeded, format!("{number} is more than {max}")));
+        return Err(Misfit::new(
+            Code::MaxLimitExceeded,
+            format!("{number} is too large: give at most {max}"),
+        ));
     }
     Ok(())
 }
@@ -236,11 +242,11 @@ fn text_limits(field: &Field, text: &str) -> Result<(), Misfit> {
 
 fn length(field: &Field, length: usize, of: &str) -> Result<(), Misfit> {
     if let Some(min) = field.min_length.filter(|min| length < *min) {
-        let message = format!("{length} {of} are too few: at least {min}");
+        let message = format!("{length} {of} are too few: give at least {min}");
         return Err(Misfit::new(Code::MinLengthExceeded, message));
     }
     if let Some(max) = field.max_length.filter(|max| length > *max) {
-        let message = format!("{length} {of} are too many: at most {max}");
+        let message = format!("{length} {of} are too many: give at most {max}");
         return Err(Misfit::new(Code::MaxLengthExceeded, message));
     }
     Ok(())
@@ -252,7 +258,7 @@ fn characters(field: &Field, text: &str) -> Result<(), Misfit> {
         return Err(Misfit::new(Code::InvalidCharacters, "it holds a NUL character: remove it"));
     }
     if let Some(valid) = field.valid_chars.filter(|valid| !made_of(text, valid)) {
-        let message = format!("it holds other characters than {valid}");
+        let message = format!("it holds characters that are not possible: use only {valid}");
         return Err(Misfit::new(Code::InvalidCharacters, message));
     }
     match field.format.and_then(|format| format.fault(text)) {
