@@ -3,6 +3,8 @@
 mod lab;
 
 use lab::{GATEWAY, Lab, OUTSIDE, VNI, desired, guest_address, pings, two_hosts};
+use netlib::desired::Remote;
+use std::net::Ipv6Addr;
 
 const GUESTS: [(u8, u16); 3] = [(10, 1), (11, 1), (20, 2)];
 
@@ -29,4 +31,31 @@ async fn guests_reach_each_other_their_gateway_and_the_outside() {
         assert_eq!((outcome.changes, &outcome.errors), (0, &Default::default()));
         assert!(outcome.ready.contains(&VNI));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_underlay_may_change_to_ipv6_under_running_guests() {
+    let lab = Lab::new();
+    let hosts = two_hosts(&lab, &GUESTS).await;
+    let a = lab.guest(&hosts[0], 10).await;
+    let _c = lab.guest(&hosts[1], 20).await;
+    let address = |host: u16| Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, host);
+    for host in &hosts {
+        lab::run(&host.path, "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=0");
+        let own = address(host.number);
+        lab::run(&host.path, &format!("ip addr add {own}/64 dev eth0 nodad"));
+    }
+    for host in &hosts {
+        let mut wanted = desired(host.number, &[1, 2], &GUESTS);
+        wanted.underlay.local = address(host.number).into();
+        let other = address(3 - host.number).into();
+        let network = wanted.networks.get_mut(&VNI).unwrap();
+        let moved = |remote: &Remote| Remote { vtep: other, ..*remote };
+        network.remote = network.remote.iter().map(moved).collect();
+        network.members = network.members.iter().map(moved).collect();
+        let outcome = host.dataplane.reconcile(&wanted).await;
+        assert!(outcome.errors.is_empty() && outcome.changes > 0, "{outcome:?}");
+        assert_eq!(host.dataplane.reconcile(&wanted).await.changes, 0);
+    }
+    assert!(pings(&a, guest_address(20)));
 }
