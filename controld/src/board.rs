@@ -159,12 +159,18 @@ impl Board {
         })
     }
 
+    /// Whether a host holds what it should.
+    #[must_use]
+    pub fn holds(&self, host: i64, held: &Held) -> bool {
+        held.store == self.store && held.generation > 0 && held.hash == self.hash(host)
+    }
+
     /// Answers a host that holds `held`.
     #[must_use]
     pub fn answer(&self, host: i64, held: &Held) -> Outcome {
         let hash = self.hash(host);
         let ours = held.store == self.store && held.generation > 0;
-        if ours && held.hash == hash {
+        if self.holds(host, held) {
             return Outcome::Same;
         }
         if ours && held.generation < self.generation && held.generation >= self.floor(host) {

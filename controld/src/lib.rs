@@ -4,11 +4,14 @@
 //! what that host should be. It never touches a host, and stores nothing that a host can tell it
 //! again.
 
+pub mod agents;
 pub mod allocate;
+pub mod args;
 pub mod board;
 pub mod ca;
 pub mod clock;
 pub mod compile;
+pub mod config;
 pub mod context;
 pub mod core;
 pub mod draft;
@@ -17,10 +20,12 @@ pub mod intent;
 pub mod judge;
 pub mod model;
 pub mod observed;
+pub mod operator;
 pub mod placement;
 pub mod refusal;
 pub mod reports;
 pub mod rest;
+pub mod serve;
 pub mod shared;
 pub mod show;
 pub mod store;

@@ -82,6 +82,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(std::time::Duration::from_secs(10))
+            .disable_statement_logging()
             .connect()
             .await
             .map_err(sql("open"))?;

@@ -6,9 +6,6 @@ use crate::intent::input::{Input, find};
 use crate::model::{Account, Body, Image, Millis, RegistrationToken, SshKey};
 use sha2::{Digest, Sha256};
 
-/// How long a token is good for that was made without saying so.
-pub const TOKEN_LIFE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
-
 /// Creates an account; returns its number.
 ///
 /// # Errors

@@ -1,0 +1,139 @@
+//! The daemon: opens the cloud, listens for clients, agents and the operator, and ends cleanly.
+
+use crate::agents::{self, TlsError};
+use crate::config::Config;
+use crate::core::{Core, OpenError};
+use crate::operator::{self, OperatorError};
+use crate::{housekeeping, rest};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// How long an end may take until what is left is given up.
+const END: Duration = Duration::from_secs(8);
+
+/// Why the daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another process has the store open.
+    #[error("another controld uses {0}")]
+    Running(PathBuf),
+    /// The cloud cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The operator's lock or socket cannot be made.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// The agents' port cannot have TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signal(#[source] std::io::Error),
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
+    let lock =
+        operator::lock(&config.data)?.ok_or_else(|| ServeError::Running(config.data.clone()))?;
+    let (core, closed) = Core::open_idle(&config.data, config.settings()).await?;
+    let tls = agents::acceptor(&core.0.authority, &names(&config))?;
+    let clients = bind(config.listen).await?;
+    let hosts = bind(config.agent_listen).await?;
+    let wishes = operator::listen(&config.data, core.clone())?;
+    housekeeping::start(core.clone());
+    let (stop, stopping) = watch::channel(false);
+    let options = rest::Options {
+        everybody: config.open.then(|| core.admin()),
+        hosts: config.hosts.clone(),
+        forwarded: config.forwarded,
+        fallback: clients.local_addr().unwrap_or(config.listen).to_string(),
+    };
+    let mut ending = stopping.clone();
+    let api = tokio::spawn(rest::serve(clients, core.clone(), options, async move {
+        let _ = ending.wait_for(|stop| *stop).await;
+    }));
+    let port = tokio::spawn(agents::serve(hosts, tls, core.clone(), stopping));
+    tracing::info!(
+        api = %config.listen,
+        agents = %config.agent_listen,
+        data = %config.data.display(),
+        open = config.open,
+        "controld serves"
+    );
+    notify(&[sd_notify::NotifyState::Ready]);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("controld ends");
+    notify(&[sd_notify::NotifyState::Stopping]);
+    stop.send_replace(true);
+    wishes.abort();
+    drop(core);
+    let end = async {
+        let _ = tokio::join!(api, port);
+        // The writer ends with the last handle to the core, and closes the store.
+        let _ = closed.await;
+    };
+    if tokio::time::timeout(END, end).await.is_err() {
+        tracing::warn!("some requests did not end in time; what was committed is safe");
+    }
+    drop(lock);
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    if let Err(error) = sd_notify::notify(false, states) {
+        tracing::debug!(%error, "service manager not told");
+    }
+}
+
+/// What the certificate of the agents' port is good for: this machine's name and addresses.
+fn names(config: &Config) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned()];
+    names.extend(nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()));
+    let listen = config.agent_listen.ip();
+    if listen.is_unspecified() {
+        names.extend(own_addresses());
+    } else {
+        names.push(listen.to_string());
+    }
+    names.extend(config.names.iter().cloned());
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn own_addresses() -> Vec<String> {
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+    interfaces
+        .filter_map(|interface| {
+            let address = interface.address?;
+            let v4 = address.as_sockaddr_in().map(|address| address.ip().to_string());
+            v4.or_else(|| Some(address.as_sockaddr_in6()?.ip().to_string()))
+        })
+        .collect()
+}
