@@ -4,7 +4,7 @@
 mod private_host;
 
 use agentd::machines::domain_xml::{self, Accelerator, Surroundings};
-use agentd::machines::driver::{DomainState, Driver, DriverError, End};
+use agentd::machines::driver::{DomainState, Driver, DriverError, End, Label};
 use agentd::machines::libvirt::Libvirt;
 use agentd::reconcile::Wake;
 use api::item::{DiskImage, Guest, Machine, Want};
@@ -24,6 +24,10 @@ fn machine() -> Machine {
     assert_eq!(guest.want, Want::Running);
     let disk = DiskImage { uuid: "small".into(), url: String::new(), checksum: None };
     Machine { guest, disk, presentation: Default::default() }
+}
+
+fn label(storage: &Path) -> Label {
+    Label { storage: storage.display().to_string(), epoch: 3, stop_timeout: 30 }
 }
 
 fn xml(host: &PrivateHost, storage: &Path) -> String {
@@ -46,7 +50,7 @@ fn xml(host: &PrivateHost, storage: &Path) -> String {
     }
     let around = Surroundings {
         accelerator: Accelerator::Emulation,
-        storage,
+        label: &label(storage),
         disk: &disk,
         base: (&base, "qcow2"),
         drive: None,
@@ -64,7 +68,7 @@ fn a_domain_boots_from_its_disk_and_ends_at_the_power_button() {
         let driver = Libvirt::new(&host.uri(), &storage, wake.clone());
         assert!(driver.version().await.unwrap().starts_with("libvirt "));
 
-        driver.create(UUID, &xml(&host, &storage)).await.unwrap();
+        driver.create(UUID, &label(&storage), &xml(&host, &storage)).await.unwrap();
         let seen = driver.observe().await.unwrap();
         assert_eq!(seen.domains[UUID].state, DomainState::Paused, "before its first instruction");
         assert_eq!(seen.domains[UUID].label.epoch, 3);
@@ -76,7 +80,7 @@ fn a_domain_boots_from_its_disk_and_ends_at_the_power_button() {
         let id = host.virsh(&["domid", UUID]);
         let again = Libvirt::new(&host.uri(), &storage, wake.clone());
         assert_eq!(again.observe().await.unwrap().domains[UUID].state, DomainState::Running);
-        again.create(UUID, &xml(&host, &storage)).await.unwrap();
+        again.create(UUID, &label(&storage), &xml(&host, &storage)).await.unwrap();
         assert_eq!(host.virsh(&["domid", UUID]), id);
         let other = Libvirt::new(&host.uri(), Path::new("/elsewhere"), wake.clone());
         assert!(other.observe().await.unwrap().domains.is_empty());

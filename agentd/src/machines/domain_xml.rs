@@ -29,8 +29,8 @@ pub enum Accelerator {
 pub struct Surroundings<'a> {
     /// How the processor is made.
     pub accelerator: Accelerator,
-    /// The agent's storage folder, for the label.
-    pub storage: &'a Path,
+    /// By what the domain is known as ours.
+    pub label: &'a Label,
     /// The machine's own disk, a qcow2 file.
     pub disk: &'a Path,
     /// What the disk is a copy-on-write child of, and its format.
@@ -48,11 +48,6 @@ pub struct Surroundings<'a> {
 pub fn domain(machine: &Machine, around: &Surroundings) -> String {
     let guest = &machine.guest;
     let uuid = escape(&guest.uuid);
-    let label = Label {
-        storage: around.storage.display().to_string(),
-        epoch: guest.epoch,
-        stop_timeout: guest.stop_timeout,
-    };
     let kind = match around.accelerator {
         Accelerator::Kvm => "kvm",
         Accelerator::Emulation => "qemu",
@@ -71,7 +66,7 @@ pub fn domain(machine: &Machine, around: &Surroundings) -> String {
   <on_crash>destroy</on_crash>
   <devices>
 ",
-        label = label::write(&label),
+        label = label::write(around.label),
         memory = guest.memory_mb.unwrap_or(DEFAULT_MEMORY),
         vcpu = guest.vcpu.unwrap_or(1),
         firmware = firmware(&uuid, machine.presentation),

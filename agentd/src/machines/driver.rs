@@ -11,8 +11,8 @@ pub trait Driver: Send + Sync + 'static {
     /// What there is of ours.
     async fn observe(&self) -> Result<Observation, DriverError>;
 
-    /// Creates a transient domain, paused before its first instruction.
-    async fn create(&self, uuid: &str, xml: &str) -> Result<(), DriverError>;
+    /// Creates a transient domain, paused before its first instruction. `label` is the one in `xml`.
+    async fn create(&self, uuid: &str, label: &Label, xml: &str) -> Result<(), DriverError>;
 
     /// Lets a paused domain run. A domain that runs already goes on.
     async fn resume(&self, uuid: &str) -> Result<(), DriverError>;

@@ -202,7 +202,7 @@ impl Driver for Libvirt {
         self.call(format!("list the domains of {}", self.shared.uri), Shared::observe).await
     }
 
-    async fn create(&self, uuid: &str, xml: &str) -> Result<(), DriverError> {
+    async fn create(&self, uuid: &str, _label: &Label, xml: &str) -> Result<(), DriverError> {
         let (id, xml) = (uuid.to_owned(), xml.to_owned());
         self.call(format!("create domain {uuid}"), move |shared| {
             // A call that outlived its deadline may have made it: `find` tells ours from others'.
@@ -250,6 +250,14 @@ impl Driver for Libvirt {
         })
         .await
     }
+}
+
+/// Asks the libvirt at `uri` for its version and QEMU's.
+///
+/// # Errors
+/// When it cannot be reached.
+pub async fn probe(uri: &str) -> Result<String, DriverError> {
+    Libvirt::new(uri, Path::new(""), Wake::default()).version().await
 }
 
 /// Why a domain ended, in libvirt's numbers for the detail of a stop.

@@ -26,12 +26,12 @@ pub enum Wish {
 }
 
 impl Wish {
-    /// What a machine's item asks for. On a fenced host everything is stopped.
+    /// What a machine's item asks for.
     #[must_use]
-    pub fn of(guest: &Guest, fenced: bool) -> Self {
+    pub fn of(guest: &Guest) -> Self {
         match guest.want {
-            Want::Running if !fenced => Self::Run { epoch: guest.epoch, restart: guest.restart },
-            _ => Self::Stop(guest.stop_timeout),
+            Want::Running => Self::Run { epoch: guest.epoch, restart: guest.restart },
+            Want::Stopped => Self::Stop(guest.stop_timeout),
         }
     }
 }

@@ -15,7 +15,6 @@ use std::process::Stdio;
 const RECORD: &str = "record.json";
 const DISK: &str = "disk.qcow2";
 const LOG: &str = "serial.log";
-const DRIVE_PREFIX: &str = "drive-";
 
 /// What went wrong with a machine's folder.
 #[derive(Debug, thiserror::Error)]
@@ -172,14 +171,18 @@ impl Store {
         Ok(true)
     }
 
-    /// Makes `content` the machine's config drive. Its name tells its content, so that an equal one is
-    /// used again. The path, and whether it had to be written.
+    /// Makes `content` the machine's config drive. Its `name` tells its content, so that an equal one
+    /// is used again. The path, and whether it had to be written.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn make_drive(&self, uuid: &str, content: &[u8]) -> Result<(PathBuf, bool), StoreError> {
-        let hash = blake3::hash(content).to_hex();
-        let path = self.folder.join(uuid).join(format!("{DRIVE_PREFIX}{}.img", &hash[..16]));
+    pub fn make_drive(
+        &self,
+        uuid: &str,
+        name: &str,
+        content: &[u8],
+    ) -> Result<(PathBuf, bool), StoreError> {
+        let path = self.folder.join(uuid).join(name);
         let old: Vec<_> = self.drives(uuid).into_iter().filter(|other| *other != path).collect();
         let write = !path.exists();
         if write {
@@ -221,7 +224,7 @@ impl Store {
     fn drives(&self, uuid: &str) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(self.folder.join(uuid)) else { return Vec::new() };
         let ours = |entry: &std::fs::DirEntry| {
-            entry.file_name().to_str().is_some_and(|name| name.starts_with(DRIVE_PREFIX))
+            entry.file_name().to_str().is_some_and(|name| metadata::is_drive_of(uuid, name))
         };
         entries.flatten().filter(ours).map(|entry| entry.path()).collect()
     }
@@ -268,10 +271,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
         store.write(UUID, &Record::default()).unwrap();
-        let (first, written) = store.make_drive(UUID, b"one").unwrap();
+        let [one, two] = ["1", "2"].map(|digit| format!("config-{UUID}-{}.img", digit.repeat(40)));
+        let (first, written) = store.make_drive(UUID, &one, b"one").unwrap();
         assert!(written);
-        assert_eq!(store.make_drive(UUID, b"one").unwrap(), (first.clone(), false));
-        let (second, written) = store.make_drive(UUID, b"two").unwrap();
+        assert_eq!(store.make_drive(UUID, &one, b"one").unwrap(), (first.clone(), false));
+        let (second, written) = store.make_drive(UUID, &two, b"two").unwrap();
         assert!(written && !first.exists() && second.exists());
         assert!(store.read(UUID).unwrap().drive);
         assert!(store.remove_drive(UUID).unwrap());
