@@ -1,7 +1,7 @@
 //! A resource type: its place in the table, its fields, links and actions.
 
 use super::field::Field;
-use super::types::COMMON;
+use super::types::{COMMON, COMMON_LINKS};
 use super::validate::FieldError;
 use serde_json::{Map, Value};
 
@@ -228,32 +228,27 @@ impl Type {
 
     /// All fields: the common ones, the base's and its own.
     pub fn all_fields(&'static self) -> impl Iterator<Item = &'static Field> {
-        let own = self.lineage().flat_map(|kind| kind.own_fields);
-        let common = if self.common { COMMON } else { &[] };
-        let hidden = move |name: &str, from: &Field| {
-            // The first mention wins, so own fields replace a base's and common ones.
-            self.first_mention(name).is_some_and(|first| !std::ptr::eq(first, from))
-        };
-        own.chain(common).filter(move |field| !hidden(field.name, field))
-    }
-
-    fn first_mention(&'static self, name: &str) -> Option<&'static Field> {
-        let common = if self.common { COMMON } else { &[] };
-        self.lineage()
-            .flat_map(|kind| kind.own_fields)
-            .chain(common)
-            .find(|field| field.name == name)
+        // The first mention of a name wins, so own fields replace a base's and common ones.
+        let wins =
+            |field: &&Field| self.field(field.name).is_none_or(|first| std::ptr::eq(first, *field));
+        self.mentioned().filter(wins)
     }
 
     /// A field by its name.
     #[must_use]
     pub fn field(&'static self, name: &str) -> Option<&'static Field> {
-        self.first_mention(name)
+        self.mentioned().find(|field| field.name == name)
+    }
+
+    fn mentioned(&'static self) -> impl Iterator<Item = &'static Field> {
+        let common = if self.common { COMMON } else { &[] };
+        self.lineage().flat_map(|kind| kind.own_fields).chain(common)
     }
 
     /// All links, own ones first.
     pub fn all_links(&'static self) -> impl Iterator<Item = &'static Link> {
-        self.lineage().flat_map(|kind| kind.own_links)
+        let common = if self.common { COMMON_LINKS } else { &[] };
+        self.lineage().flat_map(|kind| kind.own_links).chain(common)
     }
 
     /// A link by its name, in any case.

@@ -33,7 +33,6 @@ pub(super) static ACCOUNT: Type = Type::new("account", "accounts")
 /// Anything that proves who somebody is.
 pub(super) static CREDENTIAL: Type = Type::new("credential", "credentials")
     .fields(&[string("publicValue").nullable().longest(16_384)])
-    .links(&[Link::one("account", "account", "accountId")])
     .actions(SWITCHABLE);
 
 /// A public key that guests are given.

@@ -27,10 +27,7 @@ pub(super) static HOST: Type = Type::new("host", "hosts")
         map("errors", &FieldType::Json).nullable().about("Items it could not bring about, and why"),
         boolean("simulated"),
     ])
-    .links(&[
-        Link::many("instances", "instance", "hostId"),
-        Link::one("account", "account", "accountId"),
-    ])
+    .links(&[Link::many("instances", "instance", "hostId")])
     .actions(&[Action::plain("activate"), Action::plain("deactivate"), Action::plain("fence")]);
 
 /// What a guest's disk or file system starts as.
@@ -62,10 +59,7 @@ pub(super) static IMAGE: Type = Type::new("image", "images")
         int("physicalSizeMb").nullable(),
         int("virtualSizeMb").nullable(),
     ])
-    .links(&[
-        Link::many("instances", "instance", "imageId"),
-        Link::one("account", "account", "accountId"),
-    ]);
+    .links(&[Link::many("instances", "instance", "imageId")]);
 
 /// A file of the host would be readable by whoever may name it.
 fn is_file(url: &Value) -> bool {

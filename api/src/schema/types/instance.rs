@@ -76,7 +76,6 @@ pub(super) static INSTANCE: Type = Type::new("instance", "instances")
         boolean("external").about("Made by hand on the host, shown here and otherwise left alone"),
     ])
     .links(&[
-        Link::one("account", "account", "accountId"),
         Link::list("hosts", "host", "hostId"),
         Link::one("image", "image", "imageId"),
         Link::many("nics", "nic", "instanceId"),

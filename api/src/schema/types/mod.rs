@@ -7,7 +7,7 @@ mod network;
 
 use super::field::{Field, FieldType, boolean, date, int, map, one_of, reference, string};
 use super::format::Format;
-use super::resource::Type;
+use super::resource::{Link, Type};
 
 /// All types, in the order in which they are listed.
 pub static TABLE: &[&Type] = &[
@@ -49,7 +49,7 @@ const STATES: &[&str] = &[
 
 /// What all resources have. The three fields of progress are there for types that change at once
 /// too, since generic clients wait on any type.
-pub(super) const COMMON: &[Field] = &[
+pub(super) static COMMON: &[Field] = &[
     string("id"),
     string("type"),
     string("kind").about("The type in the narrow sense, for instance managed for a network"),
@@ -74,6 +74,9 @@ pub(super) const COMMON: &[Field] = &[
     date("removeTime").about("When a removed resource is purged"),
     map("data", &FieldType::Json).create().update().about("Free for the owner's use"),
 ];
+
+/// Where one can go from every resource.
+pub(super) static COMMON_LINKS: &[Link] = &[Link::one("account", "account", "accountId")];
 
 /// A schema: what can be asked of a type. Rendered from this table, stored nowhere.
 static SCHEMA: Type = Type::new("schema", "schemas").without_common().fields(&[

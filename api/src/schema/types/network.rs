@@ -27,7 +27,6 @@ pub(super) static NETWORK: Type = Type::new("network", "networks")
         Link::many("subnets", "subnet", "networkId"),
         Link::many("nics", "nic", "networkId"),
         Link::many("ipAddresses", "ipAddress", "networkId"),
-        Link::one("account", "account", "accountId"),
     ])
     .actions(SWITCHABLE);
 
@@ -65,7 +64,6 @@ pub(super) static SUBNET: Type = Type::new("subnet", "subnets")
     .links(&[
         Link::one("network", "network", "networkId"),
         Link::many("ipAddresses", "ipAddress", "subnetId"),
-        Link::one("account", "account", "accountId"),
     ])
     .actions(SWITCHABLE)
     .rules(&[range_fits]);
@@ -89,7 +87,6 @@ pub(super) static IP_ADDRESS: Type = Type::new("ipAddress", "ipAddresses")
         Link::one("network", "network", "networkId"),
         Link::one("subnet", "subnet", "subnetId"),
         Link::list("nics", "nic", "nicId"),
-        Link::one("account", "account", "accountId"),
     ]);
 
 /// A network interface of an instance.
@@ -106,7 +103,6 @@ pub(super) static NIC: Type = Type::new("nic", "nics")
         Link::one("network", "network", "networkId"),
         Link::one("subnet", "subnet", "subnetId"),
         Link::many("ipAddresses", "ipAddress", "nicId"),
-        Link::one("account", "account", "accountId"),
     ]);
 
 /// What instances take to name several networks or subnets.
