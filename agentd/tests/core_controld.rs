@@ -1,11 +1,14 @@
 //! The agent as a process, with simulated drivers, against a controld in miniature.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+#![allow(dead_code, reason = "each test file uses a part of what they share")]
 
+mod core_fixture;
 mod core_mock;
 
 use agentd::overview::Overview;
 use agentd::sync::Contact;
-use api::item::{Endpoint, Host, Meaning, Network, Overlay};
+use api::item::Meaning;
+use core_fixture::{endpoint, host, network};
 use core_mock::{Authority, Mock, truth};
 use rcgen::ExtendedKeyUsagePurpose;
 use std::net::Ipv4Addr;
@@ -17,38 +20,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-const VNI: u32 = 0x0080_0000;
-
 fn meanings(endpoints: u8) -> Vec<Meaning> {
-    let host = Host {
-        id: "1h1".into(),
-        uuid: "host-uuid".into(),
-        number: 1,
-        overlay: Overlay::Vxlan,
-        address: "192.0.2.1".parse().ok(),
-        fenced: false,
-    };
-    let network = Network {
-        vni: VNI,
-        id: "1n1".into(),
-        uuid: "managed-docker0".into(),
-        name: "managed".into(),
-        docker: "managed".into(),
-        cidr: "10.42.0.0/16".parse().unwrap(),
-        gateway: Ipv4Addr::new(10, 42, 0, 1),
-        mtu: 1400,
-        domain: "stampede.internal".into(),
-        dns: Vec::new(),
-        default: true,
-        intercept_dns: true,
-    };
-    let endpoint = |number: u8| {
-        let ip = Ipv4Addr::new(10, 42, 1, number);
-        let mac = api::derive::guest_mac([2, 0, 1], ip);
-        Meaning::Endpoint(Endpoint { vni: VNI, ip, mac, host: 1, seq: 1, names: Vec::new() })
-    };
-    let mut meanings = vec![Meaning::Host(host), Meaning::Network(network)];
-    meanings.extend((0..endpoints).map(endpoint));
+    let mut meanings = vec![host("192.0.2.1"), network()];
+    meanings.extend((0..endpoints).map(|last| endpoint(Ipv4Addr::new(10, 42, 1, last), "")));
     meanings
 }
 

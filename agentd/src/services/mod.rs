@@ -55,13 +55,18 @@ impl Services {
     }
 
     /// Ends servers whose network is not wished for, is another one now, or that broke.
-    fn retire(&mut self, desired: &Desired) -> u64 {
-        let before = self.servers.len();
-        self.servers.retain(|vni, server| {
+    async fn retire(&mut self, desired: &Desired) -> u64 {
+        let retired = self.servers.extract_if(.., |vni, server| {
             let wish = desired.networks.get(vni);
-            wish.is_some_and(|network| network.gateway == server.gateway()) && server.is_sound()
+            let fits = wish.is_some_and(|network| network.gateway == server.gateway());
+            !fits || !server.is_sound()
         });
-        (before - self.servers.len()) as u64
+        let retired: Vec<_> = retired.collect();
+        let count = retired.len() as u64;
+        for (_, server) in retired {
+            server.end().await;
+        }
+        count
     }
 
     /// The networks that are in place and have no server yet, with their namespaces.
@@ -91,7 +96,7 @@ impl Reconciler for Services {
     }
 
     async fn reconcile(&mut self, desired: &Arc<Desired>) -> Status {
-        let mut status = Status { changes: self.retire(desired), ..Status::default() };
+        let mut status = Status { changes: self.retire(desired).await, ..Status::default() };
         let adopted = self.adopted.borrow_and_update().clone();
         let resolvers = resolvers::of_host();
         let inputs = Inputs { desired, adopted: &adopted, resolvers: &resolvers };

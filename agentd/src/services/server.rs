@@ -99,6 +99,12 @@ impl Server {
             && inode(&self.namespace).is_ok_and(|inode| inode == self.inode)
     }
 
+    /// Ends the servers. Their sockets are closed when this returns: they would keep a namespace
+    /// that was removed, and the devices in it, alive.
+    pub async fn end(mut self) {
+        self.tasks.shutdown().await;
+    }
+
     /// Swaps the views for new ones.
     pub fn update(&mut self, network: &Network, inputs: &Inputs<'_>) -> Result<(), NamesError> {
         self.leases.store(Arc::new(dhcp_view(network, inputs.desired)));
