@@ -1,13 +1,17 @@
 //! Taking everything of ours off a host, and nothing else.
 //!
-//! Goes on after failures and tells all of them. Containers go before networks, since Docker asks
-//! the driver to take their ports away.
+//! Goes on after failures and tells all of them. Containers and machines go before networks: their
+//! ports are taken away by the data plane, which must still know them.
 
 use crate::config::Config;
+use crate::containers::{self, KernelAttacher};
 use crate::desired::chain;
 use crate::lock::{Lock, LockError};
+use crate::machines::{self, HostPorts};
+use crate::networks::Ready;
 use netlib::dataplane::{Dataplane, DataplaneError};
 use std::fmt;
+use std::sync::Arc;
 
 /// How a cleaning went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +47,13 @@ pub enum CleanHostError {
 pub async fn clean_host(config: &Config, data_too: bool) -> Result<Cleaned, CleanHostError> {
     let _lock = Lock::take(&config.data)?;
     let mut failures = Vec::new();
-    let dataplane = Dataplane::open(&config.run_dir)?;
+    let dataplane = Arc::new(Dataplane::open(&config.run_dir)?);
+    // Nobody is attached any more from here on; what leaves is let through at once.
+    let (_, ready) = Ready::channel();
+    let attacher = Arc::new(KernelAttacher::new(dataplane.clone(), ready.clone()));
+    failures.extend(containers::clean(config, attacher).await.iter().map(|error| chain(error)));
+    let ports = HostPorts::new(dataplane.clone(), ready);
+    failures.extend(machines::clean(config, &ports).await.iter().map(|error| chain(error)));
     failures.extend(dataplane.clean().await.iter().map(|error| chain(error)));
     let mut gone = |path: &std::path::Path, result: std::io::Result<()>| match result {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

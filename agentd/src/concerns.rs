@@ -1,11 +1,13 @@
 //! The reconcilers of a host with their drivers, real or simulated, and what wakes them.
 
 use crate::config::Config;
+use crate::containers::{self, Containers, KernelAttacher};
 use crate::desired::Desired;
+use crate::durable::DurableError;
+use crate::machines::{HostPorts, Machines};
 use crate::networks::{Driver, Kernel, Networks, Ready, Simulated, TransitError, Transits};
 use crate::reconcile::{self, Reconciler, Round, Wake};
 use crate::services::Services;
-use crate::survey::Probe;
 use api::report::Adopted;
 use netlib::dataplane::{Dataplane, DataplaneError};
 use std::sync::Arc;
@@ -17,8 +19,6 @@ pub struct Concerns {
     pub rounds: Vec<Round>,
     /// Hand-run containers on managed networks.
     pub adopted: watch::Receiver<Vec<Adopted>>,
-    /// What this host may be able to do.
-    pub probes: Vec<Probe>,
 }
 
 /// Why a concern cannot be set up.
@@ -30,42 +30,95 @@ pub enum ConcernsError {
     /// Transit addresses cannot be kept.
     #[error("cannot set up networks")]
     Transits(#[from] TransitError),
+    /// Containers cannot be driven.
+    #[error("cannot set up containers")]
+    Containers(#[from] containers::OpenError),
+    /// Machines cannot be driven.
+    #[error("cannot set up machines")]
+    Machines(#[source] DurableError),
+}
+
+/// What differs between a real and a simulated host.
+struct Drivers {
+    network: Arc<dyn Driver>,
+    containers: Containers,
+    machines: Machines,
+}
+
+/// Wakes of the reconcilers that wait for others.
+#[derive(Clone, Default)]
+struct Wakes {
+    services: Wake,
+    containers: Wake,
+    machines: Wake,
 }
 
 /// Sets the concerns up and starts their loops.
-pub async fn start(
+///
+/// # Errors
+/// When something that a concern needs from the start is not to be had.
+pub fn start(
     config: &Config,
     desired: &watch::Sender<Arc<Desired>>,
     stop: &watch::Receiver<bool>,
 ) -> Result<Concerns, ConcernsError> {
-    let driver: Arc<dyn Driver> = match config.simulate {
-        true => Arc::new(Simulated::default()),
-        false => Arc::new(Kernel(Arc::new(Dataplane::open(&config.run_dir)?))),
-    };
     let (sender, ready) = Ready::channel();
-    let (_adopt, adopted) = watch::channel(Vec::new());
+    let wakes = Wakes::default();
+    let drivers = match config.simulate {
+        true => simulated(config, &wakes)?,
+        false => real(config, desired, &ready, &wakes)?,
+    };
+    let adopted = drivers.containers.adoptions();
     let transits = Transits::open(&config.data)?;
-    let networks = Networks::new(driver.clone(), transits, config.overlay.clone(), sender);
-    let services = Services::new(driver, ready.clone(), adopted.clone());
-    let wakes = [Wake::default(), Wake::default()];
-    wake_on_ready(ready, vec![wakes[1].clone()]);
-    wake_on_adoption(adopted.clone(), wakes[1].clone());
-    let reconcilers: [Box<dyn Reconciler>; 2] = [Box::new(networks), Box::new(services)];
-    let rounds = reconcilers
-        .into_iter()
-        .zip(wakes)
-        .map(|(reconciler, wake)| {
-            reconcile::start(reconciler, desired.subscribe(), wake, stop.clone())
-        })
-        .collect();
-    Ok(Concerns { rounds, adopted, probes: Vec::new() })
+    let allowed = config.overlay.clone();
+    let networks = Networks::new(drivers.network.clone(), transits, allowed, sender);
+    let services = Services::new(drivers.network, ready.clone(), adopted.clone());
+    wake_on_ready(ready, wakes.clone());
+    wake_on_adoption(adopted.clone(), wakes.services.clone());
+    let start = |reconciler: Box<dyn Reconciler>, wake: Wake| {
+        reconcile::start(reconciler, desired.subscribe(), wake, stop.clone())
+    };
+    let rounds = vec![
+        start(Box::new(networks), Wake::default()),
+        start(Box::new(services), wakes.services),
+        start(Box::new(drivers.containers), wakes.containers),
+        start(Box::new(drivers.machines), wakes.machines),
+    ];
+    Ok(Concerns { rounds, adopted })
+}
+
+fn real(
+    config: &Config,
+    desired: &watch::Sender<Arc<Desired>>,
+    ready: &Ready,
+    wakes: &Wakes,
+) -> Result<Drivers, ConcernsError> {
+    let dataplane = Arc::new(Dataplane::open(&config.run_dir)?);
+    let attacher = Arc::new(KernelAttacher::new(dataplane.clone(), ready.clone()));
+    let wake = wakes.containers.clone();
+    let containers = Containers::open(config, attacher, desired.subscribe(), wake)?;
+    let ports = Arc::new(HostPorts::new(dataplane.clone(), ready.clone()));
+    let machines = Machines::open(config, ports, wakes.machines.clone());
+    let machines = machines.map_err(ConcernsError::Machines)?;
+    Ok(Drivers { network: Arc::new(Kernel(dataplane)), containers, machines })
+}
+
+fn simulated(config: &Config, wakes: &Wakes) -> Result<Drivers, ConcernsError> {
+    let machines = Machines::simulated(config, wakes.machines.clone());
+    Ok(Drivers {
+        network: Arc::new(Simulated::default()),
+        containers: Containers::simulated(config, Arc::default(), wakes.containers.clone()),
+        machines: machines.map_err(ConcernsError::Machines)?,
+    })
 }
 
 /// Wakes whoever waits for networks when another one is in place.
-fn wake_on_ready(mut ready: Ready, wakes: Vec<Wake>) {
+fn wake_on_ready(mut ready: Ready, wakes: Wakes) {
     tokio::spawn(async move {
         while ready.changed().await {
-            wakes.iter().for_each(Wake::wake);
+            wakes.services.wake();
+            wakes.containers.wake();
+            wakes.machines.wake();
         }
     });
 }

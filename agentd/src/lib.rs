@@ -24,6 +24,7 @@ pub mod lock;
 pub mod machines;
 pub mod networks;
 pub mod overview;
+pub mod probes;
 pub mod reconcile;
 pub mod report;
 pub mod run;

@@ -13,8 +13,8 @@ use crate::durable::DurableError;
 use crate::ledger::{Ledger, LedgerError};
 use crate::lock::{Lock, LockError};
 use crate::report::{self, Sources, Survey};
-use crate::survey;
 use crate::sync::{self, Fence, Follower, Publish};
+use crate::{probes, survey};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -63,14 +63,14 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let (stop, stopped) = watch::channel(false);
     let publish = Publish { desired: watch::Sender::default(), contact: watch::Sender::default() };
     publish.snapshot(ledger.snapshot(), fence.is_set());
-    let concerns = concerns::start(&config, &publish.desired, &stopped).await?;
+    let concerns = concerns::start(&config, &publish.desired, &stopped)?;
     let (survey, surveyed) = watch::channel(Survey::default());
     let sources = sources(&config, &publish, &concerns, surveyed)?;
 
     let mut tasks = JoinSet::new();
     let listener = control::listen(&config.control_socket())?;
     tasks.spawn(control::serve(listener, sources.clone(), stopped.clone()));
-    tasks.spawn(survey::run(config.clone(), concerns.probes, survey, stopped.clone()));
+    tasks.spawn(survey::run(config.clone(), probes::all(&config), survey, stopped.clone()));
     tasks.spawn(tell_ready(sources.clone(), stopped.clone()));
     let has_truth = ledger.snapshot().generation > 0;
     let joined = join(&config, publish, Follower::new(ledger), fence, sources, stopped);

@@ -1,8 +1,8 @@
 //! Looking at the host itself: what it can do, and where it is reached.
 //!
-//! Everything is probed at start. What did not work is tried again now and then, since Docker or
-//! libvirt may be started after agentd; what worked is not, for its own reconciler tells when it
-//! breaks.
+//! Everything is probed at start. A service that was not there is tried again every few seconds,
+//! since Docker or libvirt may be started after agentd; what worked is not, for its own reconciler
+//! tells when it breaks.
 
 use crate::config::Config;
 use crate::facts;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often addresses are looked up and failed probes are tried again.
-const PERIOD: Duration = Duration::from_secs(30);
+/// How often addresses are looked up and missing services are tried again.
+const PERIOD: Duration = Duration::from_secs(5);
 
 /// Tries one thing that a host may be able to do.
 pub type Try = Arc<dyn Fn() -> BoxFuture<'static, Capability> + Send + Sync>;
@@ -27,6 +27,8 @@ pub struct Probe {
     pub name: &'static str,
     /// Tries it.
     pub attempt: Try,
+    /// Whether it is worth trying again: the kernel does not change, services come up.
+    pub again: bool,
 }
 
 impl Probe {
@@ -45,7 +47,13 @@ impl Probe {
                 }
             })
         });
-        Self { name, attempt }
+        Self { name, attempt, again: false }
+    }
+
+    /// The same, tried again until it works.
+    #[must_use]
+    pub fn until_it_works(self) -> Self {
+        Self { again: true, ..self }
     }
 }
 
@@ -59,7 +67,9 @@ pub async fn run(
     let mut survey = Survey::default();
     loop {
         let held = &survey.capabilities;
-        let due = probes.iter().filter(|probe| held.get(probe.name).is_none_or(|it| !it.ok));
+        let due = probes
+            .iter()
+            .filter(|probe| held.get(probe.name).is_none_or(|it| probe.again && !it.ok));
         let outcomes = join_all(due.map(|probe| async { (probe.name, (probe.attempt)().await) }));
         for (name, capability) in outcomes.await {
             survey.capabilities.insert(name.into(), capability);
