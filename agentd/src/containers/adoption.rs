@@ -158,6 +158,11 @@ mod tests {
         }
     }
 
+    fn note_lacking(desired: &Desired, seen: &Observation, state: &mut State) {
+        let records = lacking(desired, seen, state);
+        noted(state, &records);
+    }
+
     fn noted(state: &mut State, records: &[Record]) {
         records.iter().for_each(|record| state.apply(record));
     }
@@ -167,7 +172,7 @@ mod tests {
         let desired = fixture::desired(&[100], &[]);
         let mut state = State::default();
         // Even with an empty journal everything comes back from what Docker shows.
-        noted(&mut state, &lacking(&desired, &seen(true), &state));
+        note_lacking(&desired, &seen(true), &mut state);
         assert_eq!(state.networks["n"], VNI);
         assert_eq!(state.endpoints["e"].place.ip, ip(100));
         assert_eq!(state.taken.len(), 1);
@@ -179,7 +184,7 @@ mod tests {
         );
         let told = adopted(&seen(false), &state);
         assert_eq!((told[0].ip, told[0].running), (ip(100), false));
-        noted(&mut state, &lacking(&desired, &Observation::default(), &state));
+        note_lacking(&desired, &Observation::default(), &mut state);
         assert!(state.bound.is_empty());
     }
 
@@ -187,7 +192,7 @@ mod tests {
     fn what_docker_forgot_is_forgotten_after_a_while() {
         let desired = fixture::desired(&[100], &[]);
         let mut state = State::default();
-        noted(&mut state, &lacking(&desired, &seen(true), &state));
+        note_lacking(&desired, &seen(true), &mut state);
         let (mut leftovers, start) = (Leftovers::default(), Instant::now());
         let nothing = Observation::default();
         assert_eq!(leftovers.ripe(&nothing, &state, start), []);

@@ -32,6 +32,9 @@ const PULL_PROGRESS: Duration = Duration::from_secs(300);
 /// Pauses between attempts to listen to Docker's events.
 const EVENTS_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
+/// Looks after an event and the quiet after it: Docker tells of an end before its lists show it.
+const ECHOES: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(2)];
+
 /// A Docker daemon behind a Unix socket.
 #[derive(Clone)]
 pub struct DockerDriver {
@@ -323,10 +326,20 @@ async fn listen(driver: DockerDriver) {
             let mut events = Box::pin(client.events(Some(options)));
             // Reachable again, or not: both are worth a look.
             driver.changed.notify_one();
-            while let Some(Ok(event)) = events.next().await {
-                pause = first_pause;
-                if !model::is_noise(&event) {
-                    driver.changed.notify_one();
+            let mut echoes = ECHOES.iter();
+            loop {
+                let echo = echoes.as_slice().first().copied().unwrap_or(Duration::MAX);
+                match tokio::time::timeout(echo, events.next()).await {
+                    Err(_) => {
+                        echoes.next();
+                        driver.changed.notify_one();
+                    }
+                    Ok(Some(Ok(event))) if model::is_noise(&event) => {}
+                    Ok(Some(Ok(_))) => {
+                        (pause, echoes) = (first_pause, ECHOES.iter());
+                        driver.changed.notify_one();
+                    }
+                    Ok(Some(Err(_)) | None) => break,
                 }
             }
             driver.changed.notify_one();

@@ -130,6 +130,12 @@ impl Jobs {
         }
     }
 
+    /// Whether no job is under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
     /// The last failure of an instance that is being tried again.
     #[must_use]
     pub fn last_error(&self, uuid: &str) -> Option<&ItemError> {

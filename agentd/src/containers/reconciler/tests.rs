@@ -26,8 +26,8 @@ impl Bed {
         let desired = Arc::new(desired.clone());
         loop {
             let status = self.containers.reconcile(&desired).await;
-            let busy = status.instances.values().any(|told| told.phase == Phase::Preparing);
-            if status.changes == 0 && status.retry_after.is_none() && !busy {
+            let idle = self.containers.jobs.is_idle();
+            if status.changes == 0 && status.retry_after.is_none() && idle {
                 return status;
             }
             let pause = status.retry_after.unwrap_or(Duration::from_secs(5));
@@ -95,7 +95,7 @@ async fn a_refused_container_is_told_with_its_reason_and_not_tried_again() {
     assert_eq!(status.instances[&uuid(9)].phase, Phase::Running);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_policy_starts_it_again() {
     let mut bed = Bed::new();
     let mut desired = fixture::desired(&[], &[9]);
@@ -104,7 +104,6 @@ async fn the_policy_starts_it_again() {
     });
     bed.settle(&desired).await;
     bed.driver.end(&uuid(9), 1);
-    // The pause is counted by the clock of the machine, not by the paused one.
     let told = loop {
         let told = bed.settle(&desired).await.instances[&uuid(9)].clone();
         if told.phase == Phase::Running {
