@@ -16,12 +16,14 @@ find_docker() {
   say "the host runs no Docker: a private one is used, $DOCKER_HOST"
 }
 
-# It leaves the host's packet filter and bridges alone, so its containers have managed networks only.
+# It leaves the host's packet filter and bridges alone, so its containers have managed networks only,
+# and keeps its mounts to itself.
 start_private_docker() {
   mkdir -p "$private/docker" "$volatile"
-  start_service docker "$(command -v dockerd)" --host "$DOCKER_HOST" --data-root "$private/docker" \
+  start_service docker unshare --mount --propagation slave dockerd --host "$DOCKER_HOST" --data-root "$private/docker" \
     --exec-root "$volatile/docker" --pidfile "$volatile/dockerd.pid" --bridge=none --iptables=false \
     --ip-masq=false --ip-forward=false --userland-proxy=false
+  becomes docker dockerd
 }
 
 find_libvirt() {
@@ -58,6 +60,5 @@ exec libvirtd --config $folder/libvirtd.conf --pid-file $folder/libvirtd.pid --t
 START
   chmod 755 "$folder/start"
   start_service libvirt unshare --mount --propagation private "$folder/start"
-  # The process goes on as libvirtd under the same id.
-  [ ! -e "$volatile/libvirt.pid" ] || sed -i "s| .*| $(readlink -f "$(command -v libvirtd)")|" "$volatile/libvirt.pid"
+  becomes libvirt libvirtd
 }

@@ -32,6 +32,11 @@ start_service() {
   echo "$! $program" >"$volatile/$name.pid"
 }
 
+# becomes NAME PROGRAM: what was started goes on as another program under the same process id.
+becomes() {
+  [ ! -e "$volatile/$1.pid" ] || sed -i "s| .*| $(readlink -f "$(command -v "$2")")|" "$volatile/$1.pid"
+}
+
 # Asks a service to end and waits until it has.
 stop_service() {
   local name=$1 pid
