@@ -16,6 +16,7 @@ use bytes::Buf;
 use futures_util::Stream;
 use http::{HeaderMap, Method};
 use std::str::FromStr;
+use tokio::sync::watch;
 
 /// What the answer to one request is made from.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub struct Context {
     pub caller: Caller,
     /// What is asked.
     pub request: Request,
+    /// Becomes true when the server ends, for those who wait.
+    pub ending: watch::Receiver<bool>,
 }
 
 impl Context {
@@ -75,7 +78,8 @@ where
     input.extend(sent);
     let method = overridden(&head.method, &input);
     let request = Request { method, query, headers: head.headers, input, base };
-    dispatch(&Context { core: shared.core.clone(), caller, request }, route).await
+    let (core, ending) = (shared.core.clone(), shared.ending.clone());
+    dispatch(&Context { core, caller, request, ending }, route).await
 }
 
 /// Checks by which name and from where a request came; the URL of `/v1` under that name.

@@ -5,21 +5,40 @@ use crate::core::Core;
 use http::StatusCode;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Counts answers by status.
+/// Counts requests: those being answered, and answers by status.
 #[derive(Debug, Default)]
-pub struct Requests(Mutex<BTreeMap<u16, u64>>);
+pub struct Requests {
+    open: AtomicU64,
+    answered: Mutex<BTreeMap<u16, u64>>,
+}
+
+/// A request that is being answered.
+pub struct Open<'a>(&'a Requests);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Requests {
+    /// One more request, until the returned value is dropped.
+    pub fn open(&self) -> Open<'_> {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Open(self)
+    }
+
     /// One more answer.
     pub fn count(&self, status: StatusCode) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry(status.as_u16()).or_default() += 1;
     }
 
     fn counts(&self) -> BTreeMap<u16, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -37,6 +56,11 @@ pub fn reply(core: &Core, requests: &Requests) -> Reply {
         &mut text,
         ("stampede_generation", "gauge", "Generation of the store."),
         [(String::new(), figures.generation)],
+    );
+    family(
+        &mut text,
+        ("stampede_requests_open", "gauge", "Requests being answered, this one among them."),
+        [(String::new(), requests.open.load(Ordering::Relaxed))],
     );
     family(
         &mut text,

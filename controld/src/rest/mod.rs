@@ -22,4 +22,4 @@ mod wait;
 mod write;
 
 pub use guard::loopback;
-pub use server::{Options, routes, serve};
+pub use server::{Options, serve};

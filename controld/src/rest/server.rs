@@ -20,7 +20,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
@@ -61,12 +61,12 @@ pub struct Shared {
     pub options: Options,
     /// Answers so far.
     pub requests: Requests,
+    /// Becomes true when the server ends, for those who wait.
+    pub ending: watch::Receiver<bool>,
 }
 
 /// The whole API as a warp filter.
-#[must_use]
-pub fn routes(core: Core, options: Options) -> BoxedFilter<(Response,)> {
-    let shared = Arc::new(Shared { core, options, requests: Requests::default() });
+fn routes(shared: Arc<Shared>) -> BoxedFilter<(Response,)> {
     warp::method()
         .and(warp::path::full())
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
@@ -87,6 +87,7 @@ where
     B: Buf + Send,
 {
     let started = Instant::now();
+    let _open = shared.requests.open();
     let (method, path) = (head.method.clone(), head.path.clone());
     let own = handle::base(&shared, &head.headers);
     let base = own.clone().unwrap_or_else(|_| format!("http://{}/v1", shared.options.fallback));
@@ -130,7 +131,8 @@ pub async fn serve(
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) {
-    let routes = routes(core, options);
+    let (end, ending) = watch::channel(false);
+    let routes = routes(Arc::new(Shared { core, options, requests: Requests::default(), ending }));
     let graceful = GracefulShutdown::new();
     let free = Arc::new(Semaphore::new(CONNECTIONS));
     let mut shutdown = std::pin::pin!(shutdown);
@@ -154,6 +156,7 @@ pub async fn serve(
         });
     }
     drop(listener);
+    end.send_replace(true);
     if tokio::time::timeout(SHUTDOWN_DEADLINE, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests were not finished at shutdown");
     }
@@ -197,7 +200,8 @@ mod tests {
         let everybody = Some(core.admin());
         let fallback = "localhost:9080".to_owned();
         let options = Options { everybody, hosts: Vec::new(), forwarded: false, fallback };
-        let shared = Arc::new(Shared { core, options, requests: Requests::default() });
+        let (_end, ending) = watch::channel(false);
+        let shared = Arc::new(Shared { core, options, requests: Requests::default(), ending });
         let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
         let head = Head {
             method: Method::POST,

@@ -10,14 +10,19 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The resource when it is in the state that `for` names, or without that in no transition any
-/// more; as it is then, when the time is over.
+/// more; as it is then, when the time is over or the server ends.
 pub async fn settled(context: &Context, view: View) -> View {
     let query = &context.request.query;
     let Some(time) = last(query, "wait").and_then(duration) else { return view };
     let wanted = last(query, "for");
-    tokio::time::timeout(time, reached(context, &view, wanted))
-        .await
-        .unwrap_or_else(|_| context.core.get(&context.caller, view.kind, &view.id).unwrap_or(view))
+    let mut ending = context.ending.clone();
+    let reached = tokio::select! {
+        reached = reached(context, &view, wanted) => Some(reached),
+        () = tokio::time::sleep(time) => None,
+        _ = ending.wait_for(|ending| *ending) => None,
+    };
+    let now = || context.core.get(&context.caller, view.kind, &view.id);
+    reached.or_else(now).unwrap_or(view)
 }
 
 async fn reached(context: &Context, first: &View, wanted: Option<&str>) -> View {

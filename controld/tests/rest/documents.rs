@@ -2,7 +2,11 @@
 
 use crate::support::Api;
 use api::schema::{TABLE, find};
+use bytes::Bytes;
 use http::Method;
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -177,4 +181,24 @@ async fn the_services_answer_in_text() {
     let (status, headers, body) = api.raw(&Method::HEAD, "/v1/networks", &[], "").await;
     assert_eq!((status.as_u16(), body.len()), (200, 0));
     assert!(headers.contains_key("x-api-schemas"));
+}
+
+#[tokio::test]
+async fn an_end_of_the_server_ends_the_waits() {
+    let api = Api::open().await;
+    let web = api.create("/v1/containers", json!({"imageUuid": "docker:x"})).await;
+    let url = format!("{}?wait=60s&for=running", web["links"]["self"].as_str().unwrap());
+    let started = Instant::now();
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let waiting = tokio::spawn(client.get(url.parse().unwrap()));
+    loop {
+        let (_, _, metrics) = api.raw(&Method::GET, "/metrics", &[], "").await;
+        if String::from_utf8_lossy(&metrics).contains("stampede_requests_open 2") {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    api.end().await;
+    assert_eq!(waiting.await.unwrap().unwrap().status(), 200);
+    assert!(started.elapsed().as_secs() < 5);
 }

@@ -23,7 +23,8 @@ pub struct Api {
     pub core: Core,
     client: Client<HttpConnector, Full<Bytes>>,
     _data: tempfile::TempDir,
-    _stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<()>,
 }
 
 /// An answer, once its invariants were checked.
@@ -76,9 +77,15 @@ impl Api {
         let shutdown = async move {
             let _ = stopped.await;
         };
-        tokio::spawn(serve(listener, core.clone(), options, shutdown));
+        let served = tokio::spawn(serve(listener, core.clone(), options, shutdown));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { address, core, client, _data: data, _stop: stop }
+        Self { address, core, client, _data: data, stop, served }
+    }
+
+    /// Ends the server; returns once it has ended.
+    pub async fn end(self) {
+        self.stop.send(()).unwrap();
+        self.served.await.unwrap();
     }
 
     /// The URL of a path, which may be a URL already.
