@@ -1,6 +1,5 @@
 //! What can go wrong with one machine, and whether trying again is of use.
 
-use super::describe::UserDataError;
 use super::driver::DriverError;
 use super::images::ImageError;
 use super::kvm::KvmError;
@@ -28,9 +27,6 @@ pub enum MachineError {
     /// Its config drive.
     #[error(transparent)]
     Drive(#[from] metadata::DriveError),
-    /// Its user data.
-    #[error(transparent)]
-    UserData(#[from] UserDataError),
     /// Hardware virtualization is asked for and does not work.
     #[error("this host is set to `virt_type = \"kvm\"`, and KVM does not run guests here")]
     Kvm(#[source] Arc<KvmError>),
@@ -54,7 +50,6 @@ impl MachineError {
             Self::Store(_) => ErrorKind::Internal,
             Self::Driver(DriverError::Foreign { .. }) => ErrorKind::ConflictWithForeign,
             Self::Kvm(_) => ErrorKind::MissingCapability,
-            Self::UserData(_) => ErrorKind::Invalid,
             Self::Port(_)
             | Self::Driver(_)
             | Self::Drive(_)

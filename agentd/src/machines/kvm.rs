@@ -107,7 +107,10 @@ pub fn probe() -> Result<String, KvmError> {
         let _ = tell.send(run_guest());
     };
     // A thread that hangs in the kernel is left behind; the answer is clear then.
-    std::thread::Builder::new().name("kvm-probe".into()).spawn(run).map_err(|_| KvmError::Broken)?;
+    std::thread::Builder::new()
+        .name("kvm-probe".into())
+        .spawn(run)
+        .map_err(|_| KvmError::Broken)?;
     match told.recv_timeout(PATIENCE) {
         Ok(outcome) => outcome.map(|()| "ran a guest".into()),
         Err(RecvTimeoutError::Timeout) => Err(KvmError::Stuck),
@@ -128,7 +131,8 @@ fn owned(descriptor: i32) -> File {
 fn run_guest() -> Result<(), KvmError> {
     let kvm = File::options().read(true).write(true).open("/dev/kvm").map_err(KvmError::Open)?;
     // SAFETY: an ioctl without argument on an open descriptor.
-    let version = unsafe { calls::get_version(kvm.as_raw_fd()) }.map_err(failed("ask for the version"))?;
+    let version =
+        unsafe { calls::get_version(kvm.as_raw_fd()) }.map_err(failed("ask for the version"))?;
     if version != VERSION {
         return Err(KvmError::Version(version));
     }
@@ -196,7 +200,8 @@ impl Mapping {
     /// The page that a processor shares with us.
     fn shared(kvm: &File, processor: &File) -> Result<Self, KvmError> {
         // SAFETY: an ioctl without argument on an open descriptor.
-        let size = unsafe { calls::get_shared_size(kvm.as_raw_fd()) }.map_err(failed("ask for sizes"))?;
+        let size =
+            unsafe { calls::get_shared_size(kvm.as_raw_fd()) }.map_err(failed("ask for sizes"))?;
         let size = usize::try_from(size).ok().filter(|size| *size >= EXIT_REASON + 4);
         let length = size.and_then(NonZeroUsize::new).ok_or(KvmError::Broken)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;

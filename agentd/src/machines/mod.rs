@@ -8,7 +8,6 @@
 //! it, and the taps of its machines. Leaves alone: everything else that libvirt knows.
 
 pub mod clean;
-pub mod describe;
 pub mod domain_xml;
 pub mod driver;
 mod events;

@@ -90,9 +90,8 @@ fn running(epoch: u64, domain: &Domain, record: Option<&Record>) -> Option<Step>
     if domain.label.epoch < epoch {
         return Some(Step::Stop(domain.label.stop_timeout));
     }
-    let known = record.is_some_and(|record| {
-        record.epoch == domain.label.epoch && record.stage == Stage::Running
-    });
+    let known = record
+        .is_some_and(|record| record.epoch == domain.label.epoch && record.stage == Stage::Running);
     // One that was seen running and is held now is held by an operator.
     (!known).then_some(Step::Release)
 }

@@ -87,8 +87,7 @@ impl Ports for HostPorts {
         if self.attached(port).await? {
             self.close(port).await?;
         }
-        tap::make(&device_name(port.vni, port.ip))
-            .map_err(|source| PortError::Tap { port, source })
+        tap::make(&device_name(port.vni, port.ip)).map_err(|source| PortError::Tap { port, source })
     }
 
     async fn attach(&self, attach: &Attach) -> Result<(), PortError> {

@@ -16,7 +16,7 @@ use api::report::{ErrorKind, Instance, ItemError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// When libvirt is away.
@@ -141,10 +141,14 @@ impl Machines {
 
     /// Tells the jobs under way what has become of their reasons.
     fn publish(&self, sight: &Sight) {
-        let mut ends = self.shop.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        let ours = sight.observation.ended.iter().filter(|(uuid, _)| sight.stored.contains_key(*uuid));
-        ends.extend(ours.map(|(uuid, end)| (uuid.clone(), *end)));
-        drop(ends);
+        let ended = sight.observation.ended.iter();
+        let ours = ended.filter(|(uuid, _)| sight.stored.contains_key(*uuid));
+        let ours: Vec<_> = ours.map(|(uuid, end)| (uuid.clone(), *end)).collect();
+        self.shop.ends.send_if_modified(|ends| {
+            let news = !ours.is_empty();
+            ends.extend(ours);
+            news
+        });
         self.shop.wishes.send_replace(sight.wishes.clone());
         self.shop.domains.send_replace(sight.observation.domains.keys().cloned().collect());
     }
@@ -178,7 +182,8 @@ impl Machines {
     fn report(&mut self, desired: &Desired, sight: &Sight, status: &mut Status) {
         for uuid in sight.uuids() {
             let machine = desired.machines.get(&uuid);
-            let progress = match self.jobs.turn(&uuid, machine.map(aim_of).as_ref(), Instant::now()) {
+            let progress = match self.jobs.turn(&uuid, machine.map(aim_of).as_ref(), Instant::now())
+            {
                 Turn::Busy(percent) => Some(percent),
                 Turn::Now | Turn::Failed(..) => None,
             };

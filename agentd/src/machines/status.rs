@@ -31,6 +31,10 @@ pub fn instance(known: &Known) -> Option<Instance> {
         (Some(Wish::Run { epoch, .. }), _) if record.epoch < *epoch || begins(&record) => {
             on_its_way(*epoch, known)
         }
+        // It has ended, and how is not noted yet: the end is told together with its status.
+        (Some(Wish::Run { .. } | Wish::Stop(_)), None) if unnoted(&record) => {
+            Instance { epoch: record.epoch, phase: Phase::Running, ..Instance::default() }
+        }
         (Some(Wish::Run { .. } | Wish::Stop(_)), _) => ended(&record),
         (Some(Wish::Retain), _) => {
             known.record?;
@@ -53,6 +57,10 @@ fn ran(domain: &Domain, record: &Record) -> bool {
     record.epoch != domain.label.epoch || record.stage >= Stage::Released
 }
 
+fn unnoted(record: &Record) -> bool {
+    matches!(record.stage, Stage::Released | Stage::Running)
+}
+
 fn begins(record: &Record) -> bool {
     record.stage <= Stage::Begun
 }
@@ -68,12 +76,7 @@ fn on_its_way(epoch: u64, known: &Known) -> Instance {
 }
 
 fn ended(record: &Record) -> Instance {
-    Instance {
-        epoch: record.epoch,
-        phase: Phase::Exited,
-        exit: record.exit,
-        ..Instance::default()
-    }
+    Instance { epoch: record.epoch, phase: Phase::Exited, exit: record.exit, ..Instance::default() }
 }
 
 #[cfg(test)]
@@ -114,6 +117,8 @@ mod tests {
         assert_eq!(phase(&known), Some((2, Phase::Preparing)));
         let known = Known { wish, domain: Some(&held), record: Some(&runs), ..Known::default() };
         assert_eq!(phase(&known), Some((2, Phase::Running)));
+        let known = Known { wish, record: Some(&runs), ..Known::default() };
+        assert_eq!(phase(&known), Some((2, Phase::Running)), "its end is not noted yet");
         let known = Known { wish, record: Some(&over), ..Known::default() };
         assert_eq!(phase(&known), Some((2, Phase::Exited)));
         assert_eq!(instance(&known).unwrap().exit, Some(0));

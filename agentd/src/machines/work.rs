@@ -3,7 +3,6 @@
 //! The record is written before the step it speaks of. A domain is created held, attached, and only
 //! then let go, so that its network is there before its first instruction.
 
-use super::describe;
 use super::domain_xml::{Accelerator, Surroundings, domain};
 use super::driver::{Driver, End, Label};
 use super::failure::MachineError;
@@ -14,6 +13,7 @@ use super::ports::Ports;
 use super::record::{Port, Record, Stage};
 use super::store::Store;
 use crate::config::VirtType;
+use crate::describe;
 use crate::desired::Desired;
 use crate::reconcile::Wake;
 use api::item::{Attachment, Machine, Presentation};
@@ -22,13 +22,15 @@ use netlib::mac::Mac;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OnceCell, watch};
 
 /// How long a start waits for its networks.
 const NETWORK: Duration = Duration::from_secs(30);
+/// How long the news of an end may take after the end; the domain's absence is seen at once.
+const TOLD: Duration = Duration::from_secs(1);
 /// How often the power button is pressed: a guest that still boots does not notice.
 const PRESS: Duration = Duration::from_secs(5);
 
@@ -56,8 +58,8 @@ pub struct Workshop {
     pub(super) wishes: watch::Sender<BTreeMap<String, Wish>>,
     /// The domains that exist, as of the last pass; a stop waits for its domain to go.
     pub(super) domains: watch::Sender<BTreeSet<String>>,
-    /// How domains ended.
-    pub(super) ends: Mutex<BTreeMap<String, End>>,
+    /// How domains ended, as far as it was noticed.
+    pub(super) ends: watch::Sender<BTreeMap<String, End>>,
     changes: AtomicU64,
     kvm: OnceCell<Result<(), Arc<KvmError>>>,
 }
@@ -69,7 +71,7 @@ impl Workshop {
             wake,
             wishes: watch::Sender::default(),
             domains: watch::Sender::default(),
-            ends: Mutex::default(),
+            ends: watch::Sender::default(),
             changes: AtomicU64::new(0),
             kvm: OnceCell::new(),
         }
@@ -206,11 +208,7 @@ impl Workshop {
     }
 
     /// The config drive, made anew when it would have changed.
-    fn drive(
-        &self,
-        machine: &Machine,
-        desired: &Desired,
-    ) -> Result<Option<PathBuf>, MachineError> {
+    fn drive(&self, machine: &Machine, desired: &Desired) -> Result<Option<PathBuf>, MachineError> {
         let uuid = &machine.guest.uuid;
         let kind = match machine.presentation {
             Presentation::ConfigDrive => metadata::Kind::ConfigDrive,
@@ -220,7 +218,7 @@ impl Workshop {
                 return Ok(None);
             }
         };
-        let instance = describe::instance(&machine.guest, vec![0], desired)?;
+        let instance = describe::machine(&machine.guest, desired);
         let drive = metadata::config_drive(&instance, kind)?;
         let (path, written) = self.tools.store.make_drive(uuid, &drive.name, &drive.bytes)?;
         self.changed(written);
@@ -285,19 +283,32 @@ impl Workshop {
             // Should the event have been lost, the pass that this asks for sees that it has gone.
             self.wake.wake();
         }
-        self.changed(self.tools.driver.destroy(uuid).await?);
-        self.note_end(uuid).await
+        let destroyed = self.tools.driver.destroy(uuid).await?;
+        self.changed(destroyed);
+        let end = if destroyed { End::Destroyed } else { End::ShutDown };
+        self.ended(uuid, Some(end)).await
+    }
+
+    /// Remembers that a machine ended by itself, and how, as soon as libvirt tells.
+    pub(super) async fn note_end(&self, uuid: &str) -> Result<(), MachineError> {
+        let mut ends = self.ends.subscribe();
+        let told = ends.wait_for(|ends| ends.contains_key(uuid));
+        let told = tokio::time::timeout(TOLD, told).await.is_ok_and(|told| told.is_ok());
+        let end = if told { self.ends.borrow().get(uuid).copied() } else { None };
+        self.ended(uuid, end).await
     }
 
     /// Remembers that a machine's epoch has ended, and gives its devices back.
-    pub(super) async fn note_end(&self, uuid: &str) -> Result<(), MachineError> {
+    async fn ended(&self, uuid: &str, end: Option<End>) -> Result<(), MachineError> {
         let mut record = self.tools.store.read(uuid)?.record;
-        let end = self.ends.lock().unwrap_or_else(PoisonError::into_inner).remove(uuid);
         if record.stage > Stage::New {
             record.stage = Stage::Ended;
-            record.exit = end.map(End::status).or(record.exit);
+            record.exit = end.map(End::status);
             self.tools.store.write(uuid, &record)?;
         }
+        self.ends.send_modify(|ends| {
+            ends.remove(uuid);
+        });
         self.free(uuid, false).await
     }
 
@@ -323,7 +334,9 @@ impl Workshop {
             self.close(&stored.record.ports).await?;
         }
         self.changed(self.tools.store.remove(uuid)?);
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner).remove(uuid);
+        self.ends.send_modify(|ends| {
+            ends.remove(uuid);
+        });
         Ok(())
     }
 

@@ -30,9 +30,7 @@ pub enum ChecksumError {
     #[error("it is not hexadecimal")]
     NotHex,
     /// No known algorithm has digests of this length.
-    #[error(
-        "it has {digits} digits: 32 would be MD5, 40 SHA-1, 64 SHA-256 and 128 SHA-512"
-    )]
+    #[error("it has {digits} digits: 32 would be MD5, 40 SHA-1, 64 SHA-256 and 128 SHA-512")]
     Length {
         /// How many digits it has.
         digits: usize,

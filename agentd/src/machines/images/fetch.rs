@@ -164,9 +164,8 @@ impl Fetcher {
         }
         let request = request.body(Empty::<Bytes>::new()).map_err(FetchError::Request)?;
         let connecting = transport::connect(&addresses, tls.then_some(authority.host()));
-        let mut sender = connecting
-            .await
-            .map_err(|source| FetchError::Connect { host: host.into(), source })?;
+        let mut sender =
+            connecting.await.map_err(|source| FetchError::Connect { host: host.into(), source })?;
         match tokio::time::timeout(STALL, sender.send_request(request)).await {
             Ok(response) => response.map_err(FetchError::Transfer),
             Err(_) => Err(FetchError::Stalled),

@@ -217,7 +217,8 @@ mod tests {
     fn only_disks_that_stand_alone_are_accepted() {
         let plain = r#"{"format": "qcow2", "virtual-size": 512, "format-specific": {"type": "qcow2", "data": {"compat": "1.1"}}}"#;
         assert_eq!(judged(plain), Ok(Format::Qcow2));
-        let backed = r#"{"format": "qcow2", "virtual-size": 512, "backing-filename": "/etc/shadow"}"#;
+        let backed =
+            r#"{"format": "qcow2", "virtual-size": 512, "backing-filename": "/etc/shadow"}"#;
         assert!(judged(backed).unwrap_err().contains("a backing file"));
         let data = r#"{"format": "qcow2", "virtual-size": 512, "format-specific": {"data": {"data-file": "/etc/shadow"}}}"#;
         assert!(judged(data).unwrap_err().contains("an external data file"));

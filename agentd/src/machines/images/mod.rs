@@ -157,8 +157,7 @@ impl Images {
         let uuid = || image.uuid.clone();
         let stored = |source| ImageError::Store { image: uuid(), source };
         let checksum = image.checksum.as_deref().map(str::parse::<Checksum>).transpose();
-        let checksum =
-            checksum.map_err(|source| ImageError::Checksum { image: uuid(), source })?;
+        let checksum = checksum.map_err(|source| ImageError::Checksum { image: uuid(), source })?;
         let asked_by = checksum.as_ref().map_or_else(|| image.url.clone(), Checksum::to_string);
         let name = blake3::hash(asked_by.as_bytes()).to_hex().to_string();
         let turn = Arc::clone(self.lock_fetching().entry(name.clone()).or_default());
@@ -229,9 +228,11 @@ impl Images {
         let readable = std::fs::Permissions::from_mode(0o444);
         std::fs::set_permissions(partial, readable)
             .map_err(|error| stored(durable::failed("make readable", partial)(error)))?;
-        let format = inspect::inspect(partial)
-            .await
-            .map_err(|source| ImageError::Unusable { image: uuid(), url: url(), source })?;
+        let format = inspect::inspect(partial).await.map_err(|source| ImageError::Unusable {
+            image: uuid(),
+            url: url(),
+            source,
+        })?;
         let base = Base { file: format!("sha256-{sha256}.{}", format.name()), format };
         keep(partial, &self.path(&base)).map_err(stored)?;
         Ok(base)

@@ -63,7 +63,8 @@ fn serve(content: Vec<u8>, first: Option<usize>) -> Server {
             let mut request = [0; 4096];
             let length = stream.read(&mut request).unwrap();
             let request = String::from_utf8_lossy(&request[..length]).to_lowercase();
-            let start = request.split("range: bytes=").nth(1).and_then(|rest| rest.split('-').next());
+            let start =
+                request.split("range: bytes=").nth(1).and_then(|rest| rest.split('-').next());
             let start: usize = start.map_or(0, |text| text.parse().unwrap());
             let rest = &content[start..];
             let status = if start == 0 { "200 OK" } else { "206 Partial Content" };
@@ -138,8 +139,21 @@ async fn what_is_wrong_leaves_nothing() {
 
     let backed = folder.path().join("backed.qcow2");
     let backed = backed.to_str().unwrap();
-    qemu_img(&["create", "-q", "-u", "-f", "qcow2", "-b", "/etc/shadow", "-F", "raw", backed, "1M"]);
-    let error = images.ensure(&image(&format!("file://{backed}"), None), quiet()).await.unwrap_err();
+    qemu_img(&[
+        "create",
+        "-q",
+        "-u",
+        "-f",
+        "qcow2",
+        "-b",
+        "/etc/shadow",
+        "-F",
+        "raw",
+        backed,
+        "1M",
+    ]);
+    let error =
+        images.ensure(&image(&format!("file://{backed}"), None), quiet()).await.unwrap_err();
     assert!(chain(&error).contains("a backing file"), "{}", chain(&error));
     assert_eq!(error.kind(), ErrorKind::Invalid);
 

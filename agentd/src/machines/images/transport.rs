@@ -36,7 +36,9 @@ pub enum TransportError {
     #[error("there is no address to try")]
     NoAddress,
     /// The host trusts no certificate authority.
-    #[error("cannot read this host's trusted authorities; is the package ca-certificates installed?")]
+    #[error(
+        "cannot read this host's trusted authorities; is the package ca-certificates installed?"
+    )]
     Authorities,
     /// TLS could not be set up.
     #[error("cannot set TLS up")]
