@@ -124,7 +124,7 @@ fn candidate(
         id: row.id,
         name: host.hostname.clone(),
         active: host.takes_part(),
-        capable: host.can(instance.capability()),
+        capable: host.simulated || host.can(instance.capability()),
         memory_free: memory_total.saturating_sub(promised),
         instances,
         liveness,

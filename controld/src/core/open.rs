@@ -106,6 +106,12 @@ impl Core {
         Some(Caller { account, admin: body.kind == "admin", trusted: body.trusted.clone() })
     }
 
+    /// The cloud's certificate authority.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.0.authority
+    }
+
     /// The id of this run of controld.
     #[must_use]
     pub fn boot(&self) -> &str {

@@ -85,21 +85,30 @@ pub(super) fn take(
     Some(draft.add(NewRow::of(account, Body::Address(address))))
 }
 
-/// Purges the instances of a subnet that were removed first, as many as an eighth of them. Whether
-/// there was any.
+/// Purges the instances of a subnet that were removed first, an eighth of them at a time. Whether
+/// any address is on its way back.
 fn reclaim(draft: &mut Draft<'_>, subnet: i64) -> bool {
     let world = draft.world();
-    let on_subnet = |instance: &Instance| {
+    let holds = |instance: &Instance| {
         let mut nics = instance.nics.iter().filter_map(|nic| world.row(*nic)?.nic());
-        nics.any(|nic| nic.subnet == Some(subnet) && nic.address.is_some())
+        nics.any(|nic| {
+            let address = nic.address.and_then(|id| world.row(id)?.address());
+            address.is_some_and(|address| address.subnet == subnet && address.nic.is_some())
+        })
     };
-    let mut removed: Vec<_> = ["container", "virtualMachine"]
-        .iter()
-        .flat_map(|kind| world.of_kind(kind))
-        .filter_map(|row| Some((row.removed?, row.id, row.instance()?)))
-        .filter(|(_, _, instance)| instance.want == Want::Removed && on_subnet(instance))
-        .map(|(when, id, _)| (when, id))
-        .collect();
+    let mut removed = Vec::new();
+    let mut leaving = false;
+    for row in ["container", "virtualMachine"].iter().flat_map(|kind| world.of_kind(kind)) {
+        let Some(instance) = row.instance().filter(|_| row.removed.is_some()) else { continue };
+        match instance.want {
+            Want::Removed if holds(instance) => removed.push((row.removed, row.id)),
+            Want::Purged if holds(instance) => leaving = true,
+            _ => {}
+        }
+    }
+    if leaving {
+        return true;
+    }
     removed.sort_unstable();
     removed.truncate(removed.len().div_ceil(8));
     for (_, id) in &removed {
