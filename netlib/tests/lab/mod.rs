@@ -130,11 +130,12 @@ pub fn open(path: &Path, run_dir: &Path) -> Dataplane {
     .unwrap()
 }
 
-/// Gives a guest's `eth0` its address and default route.
+/// Gives a guest's `eth0` its address and default route, and sees that the bridge has noticed it.
 pub fn configure(guest: &Path, ip: Ipv4Addr) {
     run(guest, "ip link set eth0 up");
     run(guest, &format!("ip addr add {ip}/16 dev eth0"));
     run(guest, &format!("ip route add default via {GATEWAY}"));
+    assert!(pings(guest, GATEWAY), "the gateway of {}", guest.display());
 }
 
 /// Runs a command inside a namespace.
@@ -154,10 +155,14 @@ pub fn run(namespace: &Path, command: &str) -> String {
 }
 
 /// Whether an address answers a ping from a namespace. The kernel takes its time to tell a bridge
-/// that a veth's other end is up, longer on a busy machine; a lost question who has the address is
-/// repeated after a second.
+/// that a veth's other end is up, longer on a busy machine; what comes before that is lost.
 pub fn pings(namespace: &Path, to: Ipv4Addr) -> bool {
-    attempt(namespace, &format!("busybox ping -c1 -W3 {to}")).status.success()
+    (0..5).any(|_| !silent(namespace, to))
+}
+
+/// Whether an address does not answer a ping within a second.
+pub fn silent(namespace: &Path, to: Ipv4Addr) -> bool {
+    !attempt(namespace, &format!("busybox ping -c1 -W1 {to}")).status.success()
 }
 
 pub fn underlay_address(host: u16) -> Ipv4Addr {
