@@ -1,5 +1,7 @@
 //! Containers as the snapshot wants them, with a real dockerd: made, restarted, adopted, cleaned.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod docker_bed;
 mod desired {
     pub use agentd::desired::Desired;

@@ -1,5 +1,7 @@
 //! Docker's network driver against a real dockerd: addresses, refusals, restarts.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod docker_bed;
 mod desired {
     pub use agentd::desired::Desired;

@@ -159,17 +159,15 @@ impl Containers {
                     turn = Turn::Failed(error, Some(LOOK_AGAIN));
                 }
             }
-            _ if turn == Turn::Now => {
-                if self.may_begin(uuid, step, status) {
-                    let creation = container
-                        .filter(|_| *step == Step::Make)
-                        .map(|container| Creation::of(container, desired, &self.allow));
-                    let (tools, name, work) = (self.tools.clone(), uuid.to_owned(), step.clone());
-                    let job = |percent| tools.perform(name, work, creation, percent);
-                    self.jobs.begin(uuid, aim, job);
-                    status.changes += 1;
-                    turn = Turn::Busy(None);
-                }
+            _ if turn == Turn::Now && self.may_begin(uuid, step, status) => {
+                let creation = container
+                    .filter(|_| *step == Step::Make)
+                    .map(|container| Creation::of(container, desired, &self.allow));
+                let (tools, name, work) = (self.tools.clone(), uuid.to_owned(), step.clone());
+                let job = |percent| tools.perform(name, work, creation, percent);
+                self.jobs.begin(uuid, aim, job);
+                status.changes += 1;
+                turn = Turn::Busy(None);
             }
             _ => {}
         }
