@@ -64,7 +64,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let publish = Publish { desired: watch::Sender::default(), contact: watch::Sender::default() };
     publish.snapshot(ledger.snapshot(), fence.is_set());
     let concerns = concerns::start(&config, &publish.desired, &stopped)?;
-    let (survey, surveyed) = watch::channel(Survey::default());
+    let (survey, surveyed) = watch::channel(None);
     let sources = sources(&config, &publish, &concerns, surveyed)?;
 
     let mut tasks = JoinSet::new();
@@ -99,7 +99,7 @@ fn sources(
     config: &Config,
     publish: &Publish,
     concerns: &Concerns,
-    survey: watch::Receiver<Survey>,
+    survey: watch::Receiver<Option<Survey>>,
 ) -> Result<Sources, RunError> {
     Ok(Sources {
         boot: format!("{:016x}", getrandom::u64().map_err(RunError::Random)?),

@@ -16,6 +16,8 @@ use tokio::sync::watch;
 
 /// How often addresses are looked up and missing services are tried again.
 const PERIOD: Duration = Duration::from_secs(5);
+/// How long a probe may take; the first report waits for all of them.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Tries one thing that a host may be able to do.
 pub type Try = Arc<dyn Fn() -> BoxFuture<'static, Capability> + Send + Sync>;
@@ -61,7 +63,7 @@ impl Probe {
 pub async fn run(
     config: Config,
     probes: Vec<Probe>,
-    publish: watch::Sender<Survey>,
+    publish: watch::Sender<Option<Survey>>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut survey = Survey::default();
@@ -70,7 +72,7 @@ pub async fn run(
         let due = probes
             .iter()
             .filter(|probe| held.get(probe.name).is_none_or(|it| probe.again && !it.ok));
-        let outcomes = join_all(due.map(|probe| async { (probe.name, (probe.attempt)().await) }));
+        let outcomes = join_all(due.map(|probe| async { (probe.name, attempt(probe).await) }));
         for (name, capability) in outcomes.await {
             survey.capabilities.insert(name.into(), capability);
         }
@@ -78,8 +80,8 @@ pub async fn run(
         let addresses = tokio::task::spawn_blocking(move || addresses(&config)).await;
         survey.addresses = addresses.unwrap_or_default();
         publish.send_if_modified(|held| {
-            let changed = *held != survey;
-            held.clone_from(&survey);
+            let changed = held.as_ref() != Some(&survey);
+            *held = Some(survey.clone());
             changed
         });
         tokio::select! {
@@ -87,6 +89,14 @@ pub async fn run(
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }
+}
+
+async fn attempt(probe: &Probe) -> Capability {
+    let late = || {
+        let detail = format!("no answer within {} s", PATIENCE.as_secs());
+        Capability { ok: false, detail }
+    };
+    tokio::time::timeout(PATIENCE, (probe.attempt)()).await.unwrap_or_else(|_| late())
 }
 
 /// Where other hosts reach this one, the best first: what the operator says; else the address on
@@ -119,12 +129,12 @@ mod tests {
         let bad = Probe::new("bad", || {
             std::future::ready(Err::<String, _>(std::io::Error::other("no such thing")))
         });
-        let (publish, mut survey) = watch::channel(Survey::default());
+        let (publish, mut survey) = watch::channel(None);
         let (stop, stopped) = watch::channel(false);
         let config = Config { advertise: "192.0.2.7".parse().ok(), ..Config::default() };
         let running = tokio::spawn(run(config, vec![good, bad], publish, stopped));
         survey.changed().await.unwrap();
-        let found = survey.borrow_and_update().clone();
+        let found = survey.borrow_and_update().clone().unwrap();
         assert_eq!(found.addresses, ["192.0.2.7".parse::<IpAddr>().unwrap()]);
         assert_eq!(found.capabilities["good"], Capability { ok: true, detail: "1.2".into() });
         assert!(!found.capabilities["bad"].ok);

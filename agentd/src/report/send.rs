@@ -24,6 +24,11 @@ pub async fn send(
     mut stop: watch::Receiver<bool>,
 ) {
     let path = format!("/v1/agent/{host}/observed");
+    // What is not known yet must not look as if it were gone: controld would tell other hosts.
+    tokio::select! {
+        () = sources.settled() => {}
+        _ = stop.wait_for(|stop| *stop) => return,
+    }
     let mut boot = client.boot();
     let mut backoff = Backoff::default();
     let mut sent: Option<Report> = None;

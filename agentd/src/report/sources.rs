@@ -50,8 +50,8 @@ pub struct Sources {
     pub rounds: Vec<WatchedRound>,
     /// Hand-run containers on managed networks.
     pub adopted: watch::Receiver<Vec<Adopted>>,
-    /// The host itself.
-    pub survey: watch::Receiver<Survey>,
+    /// The host itself; nothing until everything was probed once.
+    pub survey: watch::Receiver<Option<Survey>>,
 }
 
 impl Sources {
@@ -87,7 +87,7 @@ impl Sources {
     }
 
     fn facts(&self, desired: &Desired) -> Facts {
-        let survey = self.survey.borrow().clone();
+        let survey = self.survey.borrow().clone().unwrap_or_default();
         let memory_mb = facts::memory_mb();
         Facts {
             hostname: facts::hostname(),
@@ -117,6 +117,16 @@ impl Sources {
             _ = self.desired.changed() => {}
             Ok(()) = self.adopted.changed() => {}
             Ok(()) = self.survey.changed() => {}
+        }
+    }
+
+    /// Waits until a report tells what is, rather than what is not known yet: the host was
+    /// surveyed, and every reconciler has made its first pass if there is a snapshot to work on.
+    pub async fn settled(&self) {
+        // A sender that is gone tells nothing more; there is nothing to wait for then.
+        let _ = self.survey.clone().wait_for(Option::is_some).await;
+        if self.desired.borrow().host.is_some() {
+            self.first_pass().await;
         }
     }
 
@@ -153,7 +163,7 @@ pub(crate) mod tests {
             contact: watch::channel(Contact::None).1,
             rounds,
             adopted: watch::channel(Vec::new()).1,
-            survey: watch::channel(Survey::default()).1,
+            survey: watch::channel(Some(Survey::default())).1,
         };
         (sources, senders)
     }
@@ -194,6 +204,6 @@ pub(crate) mod tests {
         sources.changed().await;
         waiting.await.unwrap();
         senders[0].send_modify(|progress| progress.passes = 1);
-        sources.first_pass().await;
+        sources.settled().await;
     }
 }
