@@ -100,7 +100,8 @@ pub async fn act(
 ) -> Result<Reply, Fault> {
     let now = find(context, kind, id)?;
     let narrow = api::schema::find(now.kind).unwrap_or(kind);
-    let action = narrow.action(name).ok_or_else(|| Fault::Action {
+    let action = narrow.action(name).filter(|_| context.grants().write(narrow));
+    let action = action.ok_or_else(|| Fault::Action {
         kind: narrow.id,
         action: name.escape_debug().take(64).collect(),
     })?;

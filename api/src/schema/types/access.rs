@@ -4,8 +4,6 @@ use super::super::field::{Field, FieldType, array, date, one_of, string};
 use super::super::format::Format;
 use super::super::resource::{Action, Link, Type};
 
-const SWITCHABLE: &[Action] = &[Action::plain("activate"), Action::plain("deactivate")];
-
 /// Whose a resource is.
 pub(super) static ACCOUNT: Type = Type::new("account", "accounts")
     .writable()
@@ -31,9 +29,7 @@ pub(super) static ACCOUNT: Type = Type::new("account", "accounts")
     .links(&[Link::many("credentials", "credential", "accountId")]);
 
 /// Anything that proves who somebody is.
-pub(super) static CREDENTIAL: Type = Type::new("credential", "credentials")
-    .fields(&[string("publicValue").nullable().longest(16_384)])
-    .actions(SWITCHABLE);
+pub(super) static CREDENTIAL: Type = Type::new("credential", "credentials");
 
 /// A public key that guests are given.
 pub(super) static SSH_KEY: Type =
@@ -50,10 +46,9 @@ pub(super) static REGISTRATION_TOKEN: Type = Type::new("registrationToken", "reg
     .writable()
     .trusted()
     .fields(&[
-        string("publicValue").nullable(),
         Field::new("token", FieldType::Password)
             .nullable()
             .about("Shown once, in the answer to its creation"),
-        string("registrationUrl").nullable().about("Where a host enrols"),
         date("expires"),
-    ]);
+    ])
+    .actions(&[Action::plain("activate"), Action::plain("deactivate")]);
