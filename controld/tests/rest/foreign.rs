@@ -62,3 +62,19 @@ async fn urls_are_built_from_the_name_the_client_used() {
     let answer = api.send(&Method::GET, "/v1", &forwarded, "").await;
     assert_eq!(answer.headers["x-api-schemas"], api.url("/v1/schemas").as_str());
 }
+
+#[tokio::test]
+async fn a_proxy_may_say_by_which_of_our_names_it_was_called() {
+    let api = Api::behind_proxy().await;
+    let public = [
+        ("x-forwarded-host", "cloud.example.org"),
+        ("x-forwarded-proto", "https"),
+        ("origin", "https://cloud.example.org"),
+    ];
+    let answer = api.send(&Method::POST, "/v1/networks", &public, BODY).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let location = answer.headers["location"].to_str().unwrap();
+    assert!(location.starts_with("https://cloud.example.org/v1/"), "{location}");
+    let foreign = [("x-forwarded-host", "evil.example")];
+    api.send(&Method::GET, "/v1", &foreign, "").await.refused(403, "Forbidden", None);
+}

@@ -43,13 +43,20 @@ impl Api {
     pub async fn open() -> Self {
         let (core, data) = cloud().await;
         let caller = core.admin();
-        Self::serve_as(core, Some(caller), data).await
+        Self::serve_as(core, Some(caller), data, false).await
+    }
+
+    /// The same behind a proxy whose headers are believed.
+    pub async fn behind_proxy() -> Self {
+        let (core, data) = cloud().await;
+        let caller = core.admin();
+        Self::serve_as(core, Some(caller), data, true).await
     }
 
     /// Serves nobody.
     pub async fn closed() -> Self {
         let (core, data) = cloud().await;
-        Self::serve_as(core, None, data).await
+        Self::serve_as(core, None, data, false).await
     }
 
     /// Serves everybody as an account without any grants.
@@ -61,17 +68,22 @@ impl Api {
         let Created::One(account) = made else { panic!("one account is wanted") };
         let number = find("account").unwrap().number(&account.id).unwrap();
         let caller = core.caller(number).unwrap();
-        Self::serve_as(core, Some(caller), data).await
+        Self::serve_as(core, Some(caller), data, false).await
     }
 
-    async fn serve_as(core: Core, everybody: Option<Caller>, data: tempfile::TempDir) -> Self {
+    async fn serve_as(
+        core: Core,
+        everybody: Option<Caller>,
+        data: tempfile::TempDir,
+        forwarded: bool,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let options = Options {
             everybody,
             hosts: vec!["cloud.example.org".into()],
-            forwarded: false,
+            forwarded,
             fallback: address.to_string(),
         };
         let shutdown = async move {
@@ -182,7 +194,7 @@ impl Answer {
     /// What old clients fail on when it is missing.
     fn check(&self, what: &str) {
         let schemas = self.headers.get("x-api-schemas").unwrap().to_str().unwrap();
-        assert!(schemas.starts_with("http://") && schemas.ends_with("/v1/schemas"), "{what}");
+        assert!(schemas.starts_with("http") && schemas.ends_with("/v1/schemas"), "{what}");
         if !self.status.is_success() {
             assert_eq!(self.body["type"], "error", "{what}: {}", self.body);
             assert_eq!(self.body["status"], self.status.as_u16(), "{what}");
