@@ -1,6 +1,7 @@
 //! The libvirt driver against a real libvirtd with emulated guests.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+#![allow(dead_code, reason = "each test file uses a part of what they share")]
 
-#[allow(dead_code)]
 mod private_host;
 
 use agentd::machines::domain_xml::{self, Accelerator, Surroundings};

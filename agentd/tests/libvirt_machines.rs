@@ -1,7 +1,8 @@
 //! Machines as a whole on a private host: networks and services on the real kernel, domains in a
 //! real libvirtd, guests that are emulated.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+#![allow(dead_code, reason = "each test file uses a part of what they share")]
 
-#[allow(dead_code, reason = "each test file uses a part of what they share")]
 mod private_host;
 
 use agentd::config::{Config, VirtType};

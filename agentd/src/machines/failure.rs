@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub enum MachineError {
     /// Its image.
     #[error(transparent)]
-    Image(#[from] ImageError),
+    Image(Box<ImageError>),
     /// Its folder.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -56,6 +56,12 @@ impl MachineError {
             | Self::NoNetwork { .. }
             | Self::Overtaken => ErrorKind::Transient,
         }
+    }
+}
+
+impl From<ImageError> for MachineError {
+    fn from(error: ImageError) -> Self {
+        Self::Image(Box::new(error))
     }
 }
 

@@ -19,6 +19,7 @@ pub mod libvirt;
 pub mod open;
 pub mod plan;
 pub mod ports;
+mod prepare;
 pub mod reconciler;
 pub mod record;
 pub mod simulated;

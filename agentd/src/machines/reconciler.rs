@@ -257,3 +257,6 @@ fn run(
         outcome.map_err(ItemError::from)
     })
 }
+
+#[cfg(test)]
+mod tests;

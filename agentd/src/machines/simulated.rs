@@ -50,6 +50,12 @@ impl Simulated {
         self.wake.wake();
     }
 
+    /// What there is, without taking the news of ends.
+    #[cfg(test)]
+    pub(super) fn observe_now(&self) -> Observation {
+        self.lock().clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Observation> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,20 +3,18 @@
 //! The record is written before the step it speaks of. A domain is created held, attached, and only
 //! then let go, so that its network is there before its first instruction.
 
-use super::domain_xml::{Accelerator, Surroundings, domain};
-use super::driver::{Driver, End, Label};
+use super::driver::{Driver, End};
 use super::failure::MachineError;
-use super::images::{Base, Images, Progress};
-use super::kvm::{self, KvmError};
+use super::images::{Images, Progress};
+use super::kvm::KvmError;
 use super::plan::Wish;
 use super::ports::Ports;
-use super::record::{Port, Record, Stage};
+use super::record::{Port, Stage};
 use super::store::Store;
 use crate::config::VirtType;
-use crate::describe;
 use crate::desired::Desired;
 use crate::reconcile::Wake;
-use api::item::{Attachment, Machine, Presentation};
+use api::item::{Attachment, Machine};
 use netlib::desired::Attach;
 use netlib::mac::Mac;
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,7 +59,7 @@ pub struct Workshop {
     /// How domains ended, as far as it was noticed.
     pub(super) ends: watch::Sender<BTreeMap<String, End>>,
     changes: AtomicU64,
-    kvm: OnceCell<Result<(), Arc<KvmError>>>,
+    pub(super) kvm: OnceCell<Result<(), Arc<KvmError>>>,
 }
 
 impl Workshop {
@@ -82,7 +80,7 @@ impl Workshop {
         self.changes.swap(0, Ordering::Relaxed)
     }
 
-    fn changed(&self, really: bool) {
+    pub(super) fn changed(&self, really: bool) {
         self.changes.fetch_add(u64::from(really), Ordering::Relaxed);
     }
 
@@ -147,96 +145,6 @@ impl Workshop {
         tokio::select! {
             outcome = work => outcome,
             _ = other => Err(MachineError::Overtaken),
-        }
-    }
-
-    /// Image, disk and config drive; the domain's XML.
-    async fn prepare(
-        &self,
-        machine: &Machine,
-        desired: &Desired,
-        record: &mut Record,
-        progress: Progress,
-    ) -> Result<String, MachineError> {
-        let uuid = &machine.guest.uuid;
-        let Some(images) = &self.tools.images else { return Ok(String::new()) };
-        let accelerator = self.accelerator().await?;
-        let store = &self.tools.store;
-        let base = match &record.base {
-            Some(base) => base.clone(),
-            None => {
-                let base = images.ensure(&machine.disk, progress).await?;
-                // Before the disk, so that a disk is never without its base's name.
-                record.base = Some(base.clone());
-                store.write(uuid, record)?;
-                base
-            }
-        };
-        self.changed(store.make_disk(uuid, &images.path(&base), &base).await?);
-        let drive = self.drive(machine, desired)?;
-        Ok(self.xml(machine, desired, accelerator, images, &base, drive))
-    }
-
-    fn xml(
-        &self,
-        machine: &Machine,
-        desired: &Desired,
-        accelerator: Accelerator,
-        images: &Images,
-        base: &Base,
-        drive: Option<PathBuf>,
-    ) -> String {
-        let store = &self.tools.store;
-        let around = Surroundings {
-            accelerator,
-            label: &self.label(machine),
-            disk: &store.disk(&machine.guest.uuid),
-            base: (&images.path(base), base.format.name()),
-            drive: drive.as_deref(),
-            log: store.log(&machine.guest.uuid),
-            networks: &desired.networks,
-        };
-        domain(machine, &around)
-    }
-
-    fn label(&self, machine: &Machine) -> Label {
-        Label {
-            storage: self.tools.storage.display().to_string(),
-            epoch: machine.guest.epoch,
-            stop_timeout: machine.guest.stop_timeout,
-        }
-    }
-
-    /// The config drive, made anew when it would have changed.
-    fn drive(&self, machine: &Machine, desired: &Desired) -> Result<Option<PathBuf>, MachineError> {
-        let uuid = &machine.guest.uuid;
-        let kind = match machine.presentation {
-            Presentation::ConfigDrive => metadata::Kind::ConfigDrive,
-            Presentation::Nocloud => metadata::Kind::Nocloud,
-            Presentation::Ec2 | Presentation::None => {
-                self.changed(self.tools.store.remove_drive(uuid)?);
-                return Ok(None);
-            }
-        };
-        let instance = describe::machine(&machine.guest, desired);
-        let drive = metadata::config_drive(&instance, kind)?;
-        let (path, written) = self.tools.store.make_drive(uuid, &drive.name, &drive.bytes)?;
-        self.changed(written);
-        Ok(Some(path))
-    }
-
-    async fn accelerator(&self) -> Result<Accelerator, MachineError> {
-        if self.tools.virt_type == VirtType::Qemu {
-            return Ok(Accelerator::Emulation);
-        }
-        let probing = || async {
-            let outcome = tokio::task::spawn_blocking(kvm::probe).await;
-            outcome.unwrap_or(Err(KvmError::Broken)).map(drop).map_err(Arc::new)
-        };
-        match (self.kvm.get_or_init(probing).await, self.tools.virt_type) {
-            (Ok(()), _) => Ok(Accelerator::Kvm),
-            (Err(error), VirtType::Kvm) => Err(MachineError::Kvm(Arc::clone(error))),
-            (Err(_), _) => Ok(Accelerator::Emulation),
         }
     }
 
