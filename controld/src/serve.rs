@@ -55,8 +55,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         operator::lock(&config.data)?.ok_or_else(|| ServeError::Running(config.data.clone()))?;
     let (core, closed) = Core::open_idle(&config.data, config.settings()).await?;
     let tls = agents::acceptor(&core.0.authority, &names(&config))?;
-    let clients = bind(config.listen).await?;
-    let hosts = bind(config.agent_listen).await?;
+    let (clients, clients_at) = bind(config.listen).await?;
+    let (hosts, hosts_at) = bind(config.agent_listen).await?;
     let wishes = operator::listen(&config.data, core.clone())?;
     housekeeping::start(core.clone());
     let (stop, stopping) = watch::channel(false);
@@ -64,7 +64,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         everybody: config.open.then(|| core.admin()),
         hosts: config.hosts.clone(),
         forwarded: config.forwarded,
-        fallback: clients.local_addr().unwrap_or(config.listen).to_string(),
+        fallback: clients_at.to_string(),
     };
     let mut ending = stopping.clone();
     let api = tokio::spawn(rest::serve(clients, core.clone(), options, async move {
@@ -72,8 +72,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     }));
     let port = tokio::spawn(agents::serve(hosts, tls, core.clone(), stopping));
     tracing::info!(
-        api = %config.listen,
-        agents = %config.agent_listen,
+        api = %clients_at,
+        agents = %hosts_at,
         data = %config.data.display(),
         open = config.open,
         "controld serves"
@@ -100,8 +100,12 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     Ok(())
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+/// A listener and the address it got, which is another one when port 0 was asked for.
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 fn notify(states: &[sd_notify::NotifyState<'_>]) {

@@ -149,11 +149,9 @@ impl Task {
     }
 
     async fn write(&mut self, first: bool, work: &Work) -> Result<(), StoreError> {
-        if first {
-            if let Err(error) = self.store.begin().await {
-                let _ = self.store.roll_back().await;
-                return Err(error);
-            }
+        if first && let Err(error) = self.store.begin().await {
+            let _ = self.store.roll_back().await;
+            return Err(error);
         }
         let outcome = self.store.write(work).await;
         if first && outcome.is_err() {
