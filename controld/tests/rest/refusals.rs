@@ -4,79 +4,62 @@ use crate::support::Api;
 use http::Method;
 use serde_json::{Value, json};
 
+/// A type's URL, a body, and the code and field of its refusal.
+type Case = (&'static str, Value, &'static str, &'static str);
+
+fn bad_instances(network: &Value) -> Vec<Case> {
+    let container = |more: Value| with(json!({"imageUuid": "docker:x"}), more);
+    let both = json!({"networkIds": [network], "subnetIds": ["1s1"]});
+    vec![
+        ("virtualmachines", json!({"imageUuid": "none"}), "InvalidReference", "imageUuid"),
+        ("virtualmachines", json!({"imageId": "1i99999"}), "InvalidReference", "imageId"),
+        ("virtualmachines", json!({}), "MissingRequired", "imageUuid"),
+        ("containers", json!({"imageUuid": "docker:"}), "InvalidReference", "imageUuid"),
+        (
+            "containers",
+            container(json!({"networkIds": ["1n99999"]})),
+            "InvalidReference",
+            "networkIds",
+        ),
+        (
+            "containers",
+            container(json!({"requestedHostId": "1h99999"})),
+            "InvalidReference",
+            "requestedHostId",
+        ),
+        ("containers", container(both), "NetworkIdsSubnetIdsMutuallyExclusive", "networkIds"),
+        ("containers", container(json!({"networkIds": [null]})), "NotNullable", "networkIds"),
+    ]
+}
+
+fn bad_subnets(network: &Value) -> Vec<Case> {
+    let right = json!({"networkId": network, "networkAddress": "192.168.10.0"});
+    let case = |more: Value, code, field| ("subnets", with(right.clone(), more), code, field);
+    vec![
+        case(json!({"networkAddress": "10.0.0.999"}), "InvalidFormat", "networkAddress"),
+        case(json!({"networkId": null}), "MissingRequired", "networkId"),
+        case(json!({"cidrSize": 33}), "MaxLimitExceeded", "cidrSize"),
+        case(json!({"cidrSize": "abc"}), "InvalidFormat", "cidrSize"),
+        case(json!({"endAddress": "192.168.210"}), "InvalidFormat", "endAddress"),
+    ]
+}
+
+fn with(mut body: Value, more: Value) -> Value {
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
 #[tokio::test]
 async fn what_is_wrong_is_named_with_its_field() {
     let api = Api::open().await;
     let network = api.create("/v1/hostonlynetworks", json!({"name": "n"})).await["id"].clone();
-    let subnet = |more: Value| {
-        let mut body = json!({"networkId": network, "networkAddress": "192.168.10.0"});
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        body
-    };
-    let key = json!({"publicValue": "ssh-ed25519 AAAA"});
-    let machine = |uuid: &str| json!({"imageUuid": uuid, "memoryMb": 64});
-    let cases = [
-        ("virtualmachines", machine("no-such-image"), 422, "InvalidReference", "imageUuid"),
-        ("virtualmachines", json!({"imageId": "1i99999"}), 422, "InvalidReference", "imageId"),
-        ("virtualmachines", json!({}), 422, "MissingRequired", "imageUuid"),
-        ("containers", json!({"imageUuid": "docker:"}), 422, "InvalidReference", "imageUuid"),
-        (
-            "containers",
-            json!({"imageUuid": "docker:x", "networkIds": ["1n99999"]}),
-            422,
-            "InvalidReference",
-            "networkIds",
-        ),
-        (
-            "containers",
-            json!({"imageUuid": "docker:x", "requestedHostId": "1h99999"}),
-            422,
-            "InvalidReference",
-            "requestedHostId",
-        ),
-        (
-            "containers",
-            json!({"imageUuid": "docker:x", "networkIds": [network], "subnetIds": ["1s1"]}),
-            422,
-            "NetworkIdsSubnetIdsMutuallyExclusive",
-            "networkIds",
-        ),
-        (
-            "containers",
-            json!({"imageUuid": "docker:x", "networkIds": [null]}),
-            422,
-            "NotNullable",
-            "networkIds",
-        ),
-        (
-            "subnets",
-            subnet(json!({"networkAddress": "10.0.0.999"})),
-            422,
-            "InvalidFormat",
-            "networkAddress",
-        ),
-        ("subnets", subnet(json!({"cidrSize": 33})), 422, "MaxLimitExceeded", "cidrSize"),
-        ("subnets", subnet(json!({"cidrSize": "abc"})), 422, "InvalidFormat", "cidrSize"),
-        (
-            "subnets",
-            subnet(json!({"endAddress": "192.168.210"})),
-            422,
-            "InvalidFormat",
-            "endAddress",
-        ),
-        ("subnets", json!({"networkAddress": "10.0.0.0"}), 422, "MissingRequired", "networkId"),
-        ("images", json!({"url": "gopher://x"}), 422, "InvalidFormat", "url"),
-        (
-            "sshkeys",
-            json!({"uuid": "spaces are bad", "publicValue": key["publicValue"]}),
-            422,
-            "InvalidCharacters",
-            "uuid",
-        ),
-    ];
-    for (path, body, status, code, field) in cases {
-        let answer = api.post(&format!("/v1/{path}"), body).await;
-        answer.refused(status, code, Some(field));
+    let key = json!({"uuid": "spaces are bad", "publicValue": "ssh-ed25519 AAAA"});
+    let mut cases = bad_instances(&network);
+    cases.extend(bad_subnets(&network));
+    cases.push(("images", json!({"url": "gopher://x"}), "InvalidFormat", "url"));
+    cases.push(("sshkeys", key, "InvalidCharacters", "uuid"));
+    for (path, body, code, field) in cases {
+        api.post(&format!("/v1/{path}"), body).await.refused(422, code, Some(field));
     }
     for kind in ["instances", "subnets?networkAddress_prefix=192", "images", "sshkeys"] {
         assert_eq!(api.get(&format!("/v1/{kind}")).await.body["data"], json!([]), "{kind}");
