@@ -82,11 +82,7 @@ pub fn lacking(desired: &Desired, seen: &Observation, state: &State) -> Vec<Reco
     let gone: BTreeSet<&String> = gone.map(|(id, _)| id).collect();
     records.extend(gone.into_iter().map(|id| Record::Unbound { container: id.clone() }));
     let mut next = state.clone();
-    records.retain(|record| {
-        let before = next.clone();
-        next.apply(record);
-        before != next
-    });
+    records.retain(|record| next.apply(record));
     records
 }
 
@@ -164,7 +160,9 @@ mod tests {
     }
 
     fn noted(state: &mut State, records: &[Record]) {
-        records.iter().for_each(|record| state.apply(record));
+        for record in records {
+            state.apply(record);
+        }
     }
 
     #[test]

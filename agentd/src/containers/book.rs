@@ -31,7 +31,7 @@ impl Book {
     /// When it cannot be read or made.
     pub fn open(path: &Path) -> Result<Self, DurableError> {
         let journal = Journal::open(path)?;
-        let state = Arc::new(ArcSwap::from_pointee(journal.state().clone()));
+        let state = Arc::new(ArcSwap::new(journal.state().clone()));
         Ok(Self { journal: Arc::new(Mutex::new(journal)), state })
     }
 
@@ -60,7 +60,7 @@ impl Book {
             let (decision, records) = decide(journal.state())?;
             if !records.is_empty() {
                 journal.append(&records).map_err(BookError::Write)?;
-                book.state.store(Arc::new(journal.state().clone()));
+                book.state.store(journal.state().clone());
             }
             Ok(decision)
         };

@@ -13,6 +13,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// An address of a managed network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -97,40 +98,29 @@ pub struct State {
 }
 
 impl State {
-    /// Applies one record; applying it again changes nothing.
-    pub fn apply(&mut self, record: &Record) {
+    /// Applies one record; applying it again changes nothing. True when it changed something.
+    pub fn apply(&mut self, record: &Record) -> bool {
         match record {
-            Record::Network { id, vni } => {
-                self.networks.insert(id.clone(), *vni);
-            }
-            Record::NetworkGone { id } => {
-                self.networks.remove(id);
-            }
-            Record::Endpoint { id, port } => {
-                self.endpoints.retain(|_, held| held.place != port.place);
-                self.endpoints.insert(id.clone(), *port);
-            }
-            Record::EndpointGone { id } => {
-                self.endpoints.remove(id);
-            }
+            Record::Network { id, vni } => self.networks.insert(id.clone(), *vni) != Some(*vni),
+            Record::NetworkGone { id } => self.networks.remove(id).is_some(),
+            Record::Endpoint { id, port } => give(&mut self.endpoints, id.clone(), *port),
+            Record::EndpointGone { id } => self.endpoints.remove(id).is_some(),
             Record::Taken(place) => {
-                self.resting.remove(place);
-                self.taken.insert(*place);
+                let rested = self.resting.remove(place);
+                self.taken.insert(*place) || rested
             }
             Record::Released(place) => {
-                if self.taken.remove(place) {
-                    self.resting.insert(*place);
-                }
+                let taken = self.taken.remove(place);
+                taken && self.resting.insert(*place)
             }
-            Record::Rested(place) => {
-                self.resting.remove(place);
-            }
+            Record::Rested(place) => self.resting.remove(place),
             Record::Bound { container, port } => {
-                self.bound.retain(|_, held| held.place != port.place);
-                self.bound.insert((container.clone(), port.place.vni), *port);
+                give(&mut self.bound, (container.clone(), port.place.vni), *port)
             }
             Record::Unbound { container } => {
+                let count = self.bound.len();
                 self.bound.retain(|(held, _), _| held != container);
+                self.bound.len() != count
             }
         }
     }
@@ -157,12 +147,22 @@ impl State {
     }
 }
 
+/// Gives a port to a holder and takes it from all others.
+fn give<K: Ord>(holders: &mut BTreeMap<K, Port>, holder: K, port: Port) -> bool {
+    if holders.get(&holder) == Some(&port) {
+        return false;
+    }
+    holders.retain(|_, held| held.place != port.place);
+    holders.insert(holder, port);
+    true
+}
+
 /// The state and the file that keeps it.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: File,
-    state: State,
+    state: Arc<State>,
     /// Bytes known to be whole records.
     length: u64,
     records: usize,
@@ -183,12 +183,12 @@ impl Journal {
         let content = durable::read(path)?.unwrap_or_default();
         let state = replay(path, &content);
         let (file, length, records) = rewrite(path, &state)?;
-        Ok(Self { path: path.into(), file, state, length, records })
+        Ok(Self { path: path.into(), file, state: Arc::new(state), length, records })
     }
 
     /// What is known.
     #[must_use]
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &Arc<State> {
         &self.state
     }
 
@@ -197,13 +197,11 @@ impl Journal {
     /// # Errors
     /// When they cannot be written; then none of them counts.
     pub fn append(&mut self, records: &[Record]) -> Result<(), DurableError> {
-        let mut next = self.state.clone();
+        let mut next = State::clone(&self.state);
         let mut text = Vec::new();
         let mut count = 0;
         for record in records {
-            let before = next.clone();
-            next.apply(record);
-            if before != next {
+            if next.apply(record) {
                 write_line(&mut text, record).map_err(failed("encode a record of", &self.path))?;
                 count += 1;
             }
@@ -214,7 +212,7 @@ impl Journal {
         self.write(&text)?;
         self.length += text.len() as u64;
         self.records += count;
-        self.state = next;
+        self.state = Arc::new(next);
         if self.records > REWRITE_ABOVE && self.records > 4 * self.state.records().len() {
             (self.file, self.length, self.records) = rewrite(&self.path, &self.state)?;
         }
@@ -238,7 +236,9 @@ fn replay(path: &Path, content: &[u8]) -> State {
     let mut state = State::default();
     for line in content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match serde_json::from_slice(line) {
-            Ok(record) => state.apply(&record),
+            Ok(record) => {
+                state.apply(&record);
+            }
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "a torn record is left out");
             }

@@ -204,7 +204,9 @@ impl NetworkDriver {
             let rested = rest.ended(state, Instant::now()).into_iter().map(Record::Rested);
             let mut records: Vec<Record> = rested.collect();
             let mut state = state.clone();
-            records.iter().for_each(|record| state.apply(record));
+            for record in &records {
+                state.apply(record);
+            }
             let gift = ipam::choose(&desired, &state, &network, asked)?;
             records.extend(gift.records);
             Ok((gift.ip, records))

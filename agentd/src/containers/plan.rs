@@ -198,7 +198,9 @@ fn exited(container: &Container, id: String, run: Option<&Run>, memory: Memory<'
     let never_took_place = info.started_at == run.before;
     // A reboot is not the guest's own end; an end that was seen before it is.
     let cut_off = run.boot != memory.boot && run.ended.is_none();
-    if never_took_place || cut_off {
+    // Nor is a restart by hand that failed, for instance because nobody answered as the driver.
+    let kept_down = !info.error.is_empty();
+    if never_took_place || cut_off || kept_down {
         return start(id);
     }
     let again = match guest.restart {

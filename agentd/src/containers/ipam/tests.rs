@@ -19,7 +19,7 @@ fn a_reserve_is_given_out_once_and_then_refused() {
     for low in [100, 101, 102] {
         let gift = choose(&desired, &state, &desired.networks[&VNI], None).unwrap();
         assert_eq!(gift, Gift { ip: place(low).ip, records: vec![Record::Taken(place(low))] });
-        gift.records.iter().for_each(|record| state.apply(record));
+        assert!(gift.records.iter().all(|record| state.apply(record)));
     }
     let refused = chosen(&desired, &state, None).unwrap_err();
     assert_eq!(refused, IpamError::ReserveEmpty { name: "managed".into(), granted: 3 });

@@ -44,9 +44,11 @@ proptest! {
         records in prop::collection::vec(record(), 0..40), last in record()
     ) {
         let mut once = state_of(&records);
-        once.apply(&last);
+        let before = once.clone();
+        let changed = once.apply(&last);
+        prop_assert_eq!(changed, once != before);
         let mut twice = once.clone();
-        twice.apply(&last);
+        prop_assert!(!twice.apply(&last));
         prop_assert_eq!(once, twice);
     }
 
@@ -58,6 +60,11 @@ proptest! {
         prop_assert!(state.taken.is_disjoint(&state.resting));
     }
 
+}
+
+proptest! {
+    // Each case syncs a file a dozen times.
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
     fn a_crash_in_the_middle_of_a_write_loses_at_most_the_last_record(
         records in prop::collection::vec(record(), 1..12), cut in 1usize..200
@@ -65,7 +72,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let mut journal = Journal::open(&path).unwrap();
-        let mut lengths = vec![(0, State::default())];
+        let mut lengths = vec![(0, Arc::new(State::default()))];
         for record in &records {
             journal.append(std::slice::from_ref(record)).unwrap();
             lengths.push((journal.length, journal.state.clone()));

@@ -92,6 +92,13 @@ fn a_reboot_is_not_the_end_of_an_epoch() {
 }
 
 #[test]
+fn a_failed_restart_by_hand_is_made_up_for() {
+    let mut case = Case::held(RunState::Exited).run(started(2));
+    case.infos.get_mut("c").unwrap().error = "cannot join network managed yet".into();
+    assert_eq!(case.step(), Step::Start { id: id(), epoch: 2 });
+}
+
+#[test]
 fn a_restart_stops_the_old_epoch_first() {
     let stop = Step::Stop { id: id(), timeout: Some(1) };
     assert_eq!(Case::held(RunState::Running).run(started(1)).step(), stop);
