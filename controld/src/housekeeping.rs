@@ -2,7 +2,7 @@
 //! and old purged rows.
 
 use crate::clock;
-use crate::core::Core;
+use crate::core::{Core, Refusal};
 use crate::draft::Draft;
 use crate::intent::{establish, life};
 use crate::model::{Body, Want};
@@ -10,10 +10,13 @@ use crate::placement;
 use crate::shared::State;
 use crate::world::World;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest pause between two looks; a change of the world is looked at sooner.
 const PAUSE: Duration = Duration::from_secs(30);
+
+/// Time between two sweeps, which look at all rows.
+const SWEEP: Duration = Duration::from_secs(600);
 
 /// Rows dealt with in one transaction.
 const AT_ONCE: usize = 200;
@@ -30,11 +33,16 @@ pub fn start(core: Core) {
     let mut changed = core.0.shared.changed();
     drop(core);
     tokio::spawn(async move {
+        let mut swept: Option<Instant> = None;
         loop {
             let Some(inner) = weak.upgrade() else { return };
             let next = {
                 let core = Core(inner);
                 look(&core).await;
+                if swept.is_none_or(|swept| swept.elapsed() > SWEEP) {
+                    swept = Some(Instant::now());
+                    sweep(&core).await;
+                }
                 next_look(&core)
             };
             // The pause coalesces what comes in bursts; the first change is looked at soon.
@@ -62,12 +70,12 @@ fn next_look(core: &Core) -> Duration {
 /// Does what is due.
 pub async fn look(core: &Core) {
     let now = clock::now();
-    let (due, waiting, old) = {
+    let (due, waiting) = {
         let state = core.0.shared.read();
         let due: Vec<i64> = state.world.due(now).take(AT_ONCE).map(|row| row.id).collect();
-        (due, can_be_placed(&state), has_old(&state.world, now))
+        (due, can_be_placed(&state))
     };
-    if due.is_empty() && waiting.is_empty() && !old {
+    if due.is_empty() && waiting.is_empty() {
         return;
     }
     let context = core.0.context.clone();
@@ -77,12 +85,32 @@ pub async fn look(core: &Core) {
         .run(move |draft| {
             due.iter().for_each(|id| life::due(draft, &context, *id));
             waiting.iter().for_each(|id| establish::establish(draft, &context, *id));
-            forget_old(draft, now);
             Ok(())
         })
         .await;
+    warn(outcome);
+}
+
+fn warn(outcome: Result<(), Refusal>) {
     if let Err(refusal) = outcome {
         tracing::warn!(%refusal, "housekeeping was refused; tried again");
+    }
+}
+
+/// Forgets what nobody needs any more.
+async fn sweep(core: &Core) {
+    let now = clock::now();
+    while has_old(&core.0.shared.read().world, now) {
+        let outcome = core.0.writer.run(move |draft| {
+            forget_old(draft, now);
+            Ok(())
+        });
+        let outcome = outcome.await;
+        let failed = outcome.is_err();
+        warn(outcome);
+        if failed {
+            return;
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// How long an end may take until what is left is given up.
 const END: Duration = Duration::from_secs(8);
@@ -71,13 +72,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         let _ = ending.wait_for(|stop| *stop).await;
     }));
     let port = tokio::spawn(agents::serve(hosts, tls, core.clone(), stopping));
-    tracing::info!(
-        api = %clients_at,
-        agents = %hosts_at,
-        data = %config.data.display(),
-        open = config.open,
-        "controld serves"
-    );
+    let data = config.data.display();
+    let open = config.open;
+    tracing::info!(api = %clients_at, agents = %hosts_at, %data, open, "controld serves");
     notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
         _ = terminate.recv() => {}
@@ -88,16 +85,22 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     stop.send_replace(true);
     wishes.abort();
     drop(core);
-    let end = async {
-        let _ = tokio::join!(api, port);
-        // The writer ends with the last handle to the core, and closes the store.
-        let _ = closed.await;
-    };
-    if tokio::time::timeout(END, end).await.is_err() {
-        tracing::warn!("some requests did not end in time; what was committed is safe");
-    }
+    end([api, port, closed]).await;
     drop(lock);
     Ok(())
+}
+
+/// Waits for the servers, then for the writer, which ends with the last handle to the core and
+/// closes the store.
+async fn end(tasks: [JoinHandle<()>; 3]) {
+    let all = async {
+        for task in tasks {
+            let _ = task.await;
+        }
+    };
+    if tokio::time::timeout(END, all).await.is_err() {
+        tracing::warn!("some requests did not end in time; what was committed is safe");
+    }
 }
 
 /// A listener and the address it got, which is another one when port 0 was asked for.
