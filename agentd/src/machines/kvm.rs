@@ -1,8 +1,9 @@
 //! Whether KVM runs guests here: proven by running one.
 //!
-//! A `/dev/kvm` that opens, and even creates a machine, may still not execute guests: nested or
-//! emulated hosts show that. The probe's guest is one instruction, `hlt` in real mode; it has a second
-//! to get there.
+//! A `/dev/kvm` that opens, makes a machine and even executes an instruction may still not run
+//! ordinary guests: where the kernel emulates the processor's extensions, `hlt` works and the return
+//! from an interrupt in protected mode, which every boot loader makes, does not. So the probe's guest
+//! is such a return, to a `hlt`; it has a second to get there.
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 use std::fs::File;
@@ -12,9 +13,9 @@ use std::ptr::NonNull;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-/// How long one instruction may take.
+/// How long five instructions may take.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Bytes of the guest's memory.
+/// Bytes of the guest's memory: code at 0, descriptors in the middle, stack from the end.
 const PAGE: usize = 4096;
 /// The version of KVM's interface, the same since 2007.
 const VERSION: i32 = 12;
@@ -22,8 +23,16 @@ const VERSION: i32 = 12;
 const EXIT_HLT: u32 = 5;
 /// Where the reason of an exit stands in the shared page, `struct kvm_run`.
 const EXIT_REASON: usize = 8;
-/// `hlt`.
-const HALT: u8 = 0xf4;
+/// `pushf`, `push cs`, `push 8`, `iret`, and at 8 `hlt`.
+const CODE: [u8; 9] = [0x9c, 0x0e, 0x68, 8, 0, 0, 0, 0xcf, 0xf4];
+/// Where the guest's segment descriptors are: none, code and data over all addresses.
+const DESCRIPTORS: usize = 0x800;
+const DESCRIPTOR: [u64; 3] = [0, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff];
+/// Offsets of the last two into the table; also their selectors.
+const CODE_SELECTOR: u16 = 8;
+const DATA_SELECTOR: u16 = 16;
+/// The bit of CR0 that turns protected mode on.
+const PROTECTED: u64 = 1;
 
 /// Why KVM does not run guests here.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +56,7 @@ pub enum KvmError {
     #[error("the probe's guest ended by reason {0} instead of halting")]
     Exit(u32),
     /// The guest did not get anywhere.
-    #[error("the probe's guest did not execute one instruction within {} s", PATIENCE.as_secs())]
+    #[error("the probe's guest did not execute five instructions within {} s", PATIENCE.as_secs())]
     Stuck,
     /// The probe's thread could not be started or ended early.
     #[error("the probe of /dev/kvm broke off")]
@@ -63,6 +72,9 @@ struct MemoryRegion {
     host_virtual: u64,
 }
 
+/// The stack pointer's place among the general registers.
+const STACK_POINTER: usize = 6;
+
 /// `struct kvm_regs`.
 #[repr(C)]
 #[derive(Default)]
@@ -72,32 +84,86 @@ struct Registers {
     flags: u64,
 }
 
-/// `struct kvm_sregs`; the code segment comes first, the rest is given back as it came.
+/// `struct kvm_segment`.
 #[repr(C)]
-struct SpecialRegisters {
-    code_base: u64,
-    code_limit: u32,
-    code_selector: u16,
-    rest: [u8; 298],
+#[derive(Clone, Copy)]
+struct Segment {
+    base: u64,
+    limit: u32,
+    selector: u16,
+    kind: u8,
+    present: u8,
+    privilege: u8,
+    wide: u8,
+    code_or_data: u8,
+    long: u8,
+    pages: u8,
+    available: u8,
+    unusable: u8,
+    padding: u8,
 }
 
-/// KVM's calls, by their numbers in linux/kvm.h.
+impl Segment {
+    /// All addresses, in 32-bit protected mode.
+    fn flat(selector: u16, kind: u8) -> Self {
+        Self {
+            base: 0,
+            limit: u32::MAX,
+            selector,
+            kind,
+            present: 1,
+            privilege: 0,
+            wide: 1,
+            code_or_data: 1,
+            long: 0,
+            pages: 1,
+            available: 0,
+            unusable: 0,
+            padding: 0,
+        }
+    }
+}
+
+/// `struct kvm_dtable`.
+#[repr(C)]
+struct Table {
+    base: u64,
+    limit: u16,
+    padding: [u16; 3],
+}
+
+/// `struct kvm_sregs`.
+#[repr(C)]
+struct SpecialRegisters {
+    code: Segment,
+    /// `ds`, `es`, `fs`, `gs` and `ss`.
+    data: [Segment; 5],
+    /// `tr` and `ldt`.
+    system: [Segment; 2],
+    descriptors: Table,
+    interrupts: Table,
+    /// CR0, CR2, CR3, CR4, CR8, EFER and the local APIC's base.
+    control: [u64; 7],
+    pending: [u64; 4],
+}
+
+/// KVM's calls, by their numbers in linux/kvm.h. Those without an argument insist on a zero.
 mod calls {
     #![allow(missing_docs, reason = "the macros take no documentation")]
     use super::{MemoryRegion, Registers, SpecialRegisters};
 
-    nix::ioctl_none_bad!(get_version, nix::request_code_none!(0xae, 0x00));
+    nix::ioctl_write_int_bad!(get_version, nix::request_code_none!(0xae, 0x00));
     nix::ioctl_write_int_bad!(create_machine, nix::request_code_none!(0xae, 0x01));
-    nix::ioctl_none_bad!(get_shared_size, nix::request_code_none!(0xae, 0x04));
+    nix::ioctl_write_int_bad!(get_shared_size, nix::request_code_none!(0xae, 0x04));
     nix::ioctl_write_int_bad!(create_processor, nix::request_code_none!(0xae, 0x41));
     nix::ioctl_write_ptr!(set_memory, 0xae, 0x46, MemoryRegion);
-    nix::ioctl_none_bad!(run_processor, nix::request_code_none!(0xae, 0x80));
+    nix::ioctl_write_int_bad!(run_processor, nix::request_code_none!(0xae, 0x80));
     nix::ioctl_write_ptr!(set_registers, 0xae, 0x82, Registers);
     nix::ioctl_read!(get_special, 0xae, 0x83, SpecialRegisters);
     nix::ioctl_write_ptr!(set_special, 0xae, 0x84, SpecialRegisters);
 }
 
-/// Runs the one-instruction guest.
+/// Runs the probe's guest.
 ///
 /// # Errors
 /// Whatever keeps it from halting within a second.
@@ -130,9 +196,9 @@ fn owned(descriptor: i32) -> File {
 
 fn run_guest() -> Result<(), KvmError> {
     let kvm = File::options().read(true).write(true).open("/dev/kvm").map_err(KvmError::Open)?;
-    // SAFETY: an ioctl without argument on an open descriptor.
+    // SAFETY: a call with a number as argument on an open descriptor.
     let version =
-        unsafe { calls::get_version(kvm.as_raw_fd()) }.map_err(failed("ask for the version"))?;
+        unsafe { calls::get_version(kvm.as_raw_fd(), 0) }.map_err(failed("ask for the version"))?;
     if version != VERSION {
         return Err(KvmError::Version(version));
     }
@@ -140,7 +206,10 @@ fn run_guest() -> Result<(), KvmError> {
     let machine = unsafe { calls::create_machine(kvm.as_raw_fd(), 0) };
     let machine = owned(machine.map_err(failed("create a machine"))?);
     let memory = Mapping::memory()?;
-    memory.write(0, HALT);
+    memory.write(0, &CODE);
+    for (place, descriptor) in (DESCRIPTORS..).step_by(8).zip(DESCRIPTOR) {
+        memory.write(place, &descriptor.to_le_bytes());
+    }
     let region = MemoryRegion {
         slot: 0,
         flags: 0,
@@ -156,23 +225,28 @@ fn run_guest() -> Result<(), KvmError> {
     let shared = Mapping::shared(&kvm, &processor)?;
     set_up(processor.as_raw_fd())?;
     // SAFETY: the processor has memory and registers; the call returns when the guest exits.
-    unsafe { calls::run_processor(processor.as_raw_fd()) }.map_err(failed("run a guest"))?;
+    unsafe { calls::run_processor(processor.as_raw_fd(), 0) }.map_err(failed("run a guest"))?;
     let reason = u32::from_ne_bytes(std::array::from_fn(|byte| shared.read(EXIT_REASON + byte)));
     drop((processor, machine));
     if reason == EXIT_HLT { Ok(()) } else { Err(KvmError::Exit(reason)) }
 }
 
-/// Real mode at address 0.
+/// 32-bit protected mode at address 0.
 fn set_up(processor: RawFd) -> Result<(), KvmError> {
     // SAFETY: all zeroes are a valid value of this structure of integers.
     let mut special: SpecialRegisters = unsafe { std::mem::zeroed() };
     // SAFETY: the structure has the size that KVM fills.
     unsafe { calls::get_special(processor, &mut special) }.map_err(failed("read registers"))?;
-    (special.code_base, special.code_selector) = (0, 0);
-    // SAFETY: the structure is what KVM gave, but for the code segment.
+    special.code = Segment::flat(CODE_SELECTOR, 11);
+    special.data = [Segment::flat(DATA_SELECTOR, 3); 5];
+    (special.descriptors.base, special.descriptors.limit) = (DESCRIPTORS as u64, 23);
+    special.control[0] |= PROTECTED;
+    // SAFETY: the structure is what KVM gave, but for mode and segments.
     unsafe { calls::set_special(processor, &special) }.map_err(failed("set registers"))?;
+    let mut registers = Registers::default();
+    registers.general[STACK_POINTER] = PAGE as u64;
     // The second bit of the flags is always one.
-    let registers = Registers { flags: 2, ..Registers::default() };
+    registers.flags = 2;
     // SAFETY: the structure has the size that KVM reads.
     unsafe { calls::set_registers(processor, &registers) }.map_err(failed("set registers"))?;
     Ok(())
@@ -199,9 +273,9 @@ impl Mapping {
 
     /// The page that a processor shares with us.
     fn shared(kvm: &File, processor: &File) -> Result<Self, KvmError> {
-        // SAFETY: an ioctl without argument on an open descriptor.
-        let size =
-            unsafe { calls::get_shared_size(kvm.as_raw_fd()) }.map_err(failed("ask for sizes"))?;
+        // SAFETY: a call with a number as argument on an open descriptor.
+        let size = unsafe { calls::get_shared_size(kvm.as_raw_fd(), 0) }
+            .map_err(failed("ask for sizes"))?;
         let size = usize::try_from(size).ok().filter(|size| *size >= EXIT_REASON + 4);
         let length = size.and_then(NonZeroUsize::new).ok_or(KvmError::Broken)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
@@ -218,10 +292,12 @@ impl Mapping {
         unsafe { self.address.as_ptr().cast::<u8>().add(offset).read_volatile() }
     }
 
-    fn write(&self, offset: usize, value: u8) {
-        assert!(offset < self.length.get());
-        // SAFETY: within the mapping; volatile because the guest reads there.
-        unsafe { self.address.as_ptr().cast::<u8>().add(offset).write_volatile(value) }
+    fn write(&self, offset: usize, bytes: &[u8]) {
+        for (place, value) in (offset..).zip(bytes) {
+            assert!(place < self.length.get());
+            // SAFETY: within the mapping; volatile because the guest reads there.
+            unsafe { self.address.as_ptr().cast::<u8>().add(place).write_volatile(*value) }
+        }
     }
 }
 
