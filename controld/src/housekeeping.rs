@@ -9,6 +9,7 @@ use crate::model::{Body, Want};
 use crate::placement;
 use crate::shared::State;
 use crate::world::World;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,11 +71,16 @@ fn next_look(core: &Core) -> Duration {
 /// Does what is due.
 pub async fn look(core: &Core) {
     let now = clock::now();
-    let (due, waiting) = {
+    let (due, waiting, leaving) = {
         let state = core.0.shared.read();
         let due: Vec<i64> = state.world.due(now).take(AT_ONCE).map(|row| row.id).collect();
-        (due, can_be_placed(&state))
+        let leaving = state.world.leaving().filter_map(|row| row.instance()?.host);
+        (due, can_be_placed(&state), leaving.collect::<BTreeSet<i64>>())
     };
+    // What was created and purged between two polls needs no report: its host was never told.
+    for host in leaving {
+        warn(core.absorb(host).await);
+    }
     if due.is_empty() && waiting.is_empty() {
         return;
     }

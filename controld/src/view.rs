@@ -76,7 +76,7 @@ impl<'a> Basis<'a> {
 /// | running | running in this epoch | `running` | `creating`, `starting`, `restarting`; `stopping` after its end |
 /// | stopped | exited | `stopped` | `creating`, `stopping`, `restoring` |
 /// | removed | absent or retained | `removed` | `stopping`, `removing` |
-/// | purged | absent | `purged`; `removed` for a failed creation | `purging`; `removing` for a failed creation |
+/// | purged | off its host | `purged`; `removed` for a failed creation | `purging`; `removing` for a failed creation |
 #[must_use]
 pub fn view(basis: &Basis<'_>) -> (&'static str, Transitioning) {
     if basis.external {
@@ -96,15 +96,12 @@ pub fn view(basis: &Basis<'_>) -> (&'static str, Transitioning) {
             Some(Phase::Running) => ("stopping", Transitioning::Yes),
             _ => ("removing", Transitioning::Yes),
         },
-        Want::Purged => {
-            let gone = !basis.placed || phase == Some(Phase::Absent);
-            match (gone, basis.verdict.is_some()) {
-                (true, true) => ("removed", Transitioning::Error),
-                (true, false) => ("purged", Transitioning::No),
-                (false, true) => ("removing", Transitioning::Yes),
-                (false, false) => ("purging", Transitioning::Yes),
-            }
-        }
+        Want::Purged => match (basis.placed, basis.verdict.is_some()) {
+            (true, true) => ("removing", Transitioning::Yes),
+            (true, false) => ("purging", Transitioning::Yes),
+            (false, true) => ("removed", Transitioning::Error),
+            (false, false) => ("purged", Transitioning::No),
+        },
     }
 }
 
@@ -273,21 +270,20 @@ mod tests {
         never_rests_before(Want::Stopped, Via::Restore, &back, "stopped");
         let removed = [(2, Running), (2, Exited), (2, Retained)];
         never_rests_before(Want::Removed, Via::Remove, &removed, "removed");
-        let purged = [(2, Running), (2, Exited), (2, Retained), (0, Absent)];
-        never_rests_before(Want::Purged, Via::Purge, &purged, "purged");
     }
 
     #[test]
-    fn a_failed_creation_ends_removed_with_an_error() {
+    fn purged_means_that_nothing_is_held_any_more() {
         let failed = verdict();
-        let gone = seen(0, Phase::Absent);
-        let still = seen(2, Phase::Failed);
-        let show = |seen, placed| {
-            let want = basis(Want::Purged, Via::Create, seen);
-            view(&Basis { verdict: Some(&failed), placed, ..want })
-        };
-        assert_eq!(show(Some(&still), true), ("removing", Yes));
-        assert_eq!(show(Some(&gone), true), ("removed", Error));
-        assert_eq!(show(None, false), ("removed", Error));
+        for (verdict, moving, last) in
+            [(None, "purging", ("purged", No)), (Some(&failed), "removing", ("removed", Error))]
+        {
+            for phase in PHASES {
+                let seen = seen(2, phase);
+                let placed = Basis { verdict, ..basis(Want::Purged, Via::Purge, Some(&seen)) };
+                assert_eq!(view(&placed), (moving, Yes), "its addresses are not freed yet");
+                assert_eq!(view(&Basis { placed: false, ..placed }), last);
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ mod presence;
 
 pub use presence::{Count, Pool, Presence};
 
-use crate::model::{Body, Millis, Row};
+use crate::model::{Body, Millis, Row, Want};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -54,6 +54,7 @@ pub struct World {
     subnets: HashMap<i64, BTreeSet<i64>>,
     due: BTreeSet<(Millis, i64)>,
     waiting: BTreeSet<i64>,
+    leaving: BTreeSet<i64>,
     presence: Presence,
     /// Answers to creates by account and idempotency key.
     pub answers: HashMap<(i64, String), Answer>,
@@ -79,21 +80,16 @@ impl World {
         member(&mut self.kinds, row.body.kind(), id, add);
         member(&mut self.uuids, row.uuid.clone(), id, add);
         if let Some(due) = due_of(row) {
-            if add {
-                self.due.insert((due, id))
-            } else {
-                self.due.remove(&(due, id))
-            };
+            flag(&mut self.due, (due, id), add);
         }
         match &row.body {
             Body::Instance(instance) => {
                 unique(&mut self.guests, &instance.guest_uuid, id, add);
                 if instance.place_by.is_some() {
-                    if add {
-                        self.waiting.insert(id)
-                    } else {
-                        self.waiting.remove(&id)
-                    };
+                    flag(&mut self.waiting, id, add);
+                }
+                if instance.want == Want::Purged && instance.host.is_some() {
+                    flag(&mut self.leaving, id, add);
                 }
                 if let Some(host) = instance.host {
                     member(&mut self.on_host, host, id, add);
@@ -172,6 +168,11 @@ impl World {
         self.waiting.iter().filter_map(|id| self.rows.get(id))
     }
 
+    /// Purged instances that their hosts have not let go of.
+    pub fn leaving(&self) -> impl Iterator<Item = &Arc<Row>> {
+        self.leaving.iter().filter_map(|id| self.rows.get(id))
+    }
+
     /// When the next row becomes due.
     #[must_use]
     pub fn next_due(&self) -> Option<Millis> {
@@ -209,12 +210,15 @@ fn member<K: std::hash::Hash + Eq>(
     id: i64,
     add: bool,
 ) {
-    let ids = index.entry(key).or_default();
+    flag(index.entry(key).or_default(), id, add);
+}
+
+fn flag<T: Ord>(set: &mut BTreeSet<T>, value: T, add: bool) {
     if add {
-        ids.insert(id)
+        set.insert(value);
     } else {
-        ids.remove(&id)
-    };
+        set.remove(&value);
+    }
 }
 
 fn unique(index: &mut HashMap<String, i64>, key: &str, id: i64, add: bool) {

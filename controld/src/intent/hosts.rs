@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::core::Refusal;
 use crate::draft::{Draft, NewRow};
 use crate::intent::{life, reserve};
-use crate::model::{Body, Host, KnownFacts};
+use crate::model::{Body, Host, Instance, KnownFacts, Want};
 use api::report::Facts;
 
 /// A host that has proved itself.
@@ -116,6 +116,10 @@ fn fence(draft: &mut Draft<'_>, context: &Context, id: i64) {
                 }
             });
         }
+        let purged = |instance: &Instance| instance.want == Want::Purged;
+        if draft.world().row(instance).and_then(|row| row.instance()).is_some_and(purged) {
+            life::free(draft, context, instance);
+        }
     }
     reserve::leave_all(draft, context, id);
 }
@@ -125,7 +129,7 @@ fn fence(draft: &mut Draft<'_>, context: &Context, id: i64) {
 /// # Errors
 /// When there are instances on it.
 pub fn remove(draft: &mut Draft<'_>, context: &Context, id: i64) -> Result<(), Refusal> {
-    let lives = |instance: &crate::model::Instance| !instance.external;
+    let lives = |instance: &Instance| !instance.external;
     let guests = draft.world().on_host(id).filter(|row| row.instance().is_some_and(lives)).count();
     if guests > 0 {
         return Err(Refusal::conflict(format!(

@@ -6,7 +6,7 @@ use crate::core::Refusal;
 use crate::draft::Draft;
 use crate::intent::{establish, reserve};
 use crate::judge::Judgement;
-use crate::model::{Body, Instance, Row, Verdict, Via, Want};
+use crate::model::{Body, Row, Verdict, Via, Want};
 use crate::world::World;
 
 /// Performs an action of an instance.
@@ -120,8 +120,7 @@ pub fn purge(draft: &mut Draft<'_>, context: &Context, id: i64) {
         row.removed.get_or_insert(now);
     });
     detach(draft, context, id);
-    let unplaced = |instance: &Instance| instance.host.is_none();
-    if draft.world().row(id).and_then(|row| row.instance()).is_some_and(unplaced) {
+    if is_cut_off(draft.world(), id) {
         free(draft, context, id);
     }
 }
@@ -206,8 +205,16 @@ fn detach(draft: &mut Draft<'_>, context: &Context, id: i64) {
     }
 }
 
+/// Whether nobody will ever tell that an instance is gone: it has no host, or one that was taken out
+/// of the cloud.
+fn is_cut_off(world: &World, id: i64) -> bool {
+    let host = world.row(id).and_then(|row| row.instance()?.host);
+    let host = host.and_then(|host| world.row(host)).filter(|row| row.removed.is_none());
+    host.and_then(|row| row.host()).is_none_or(|host| host.fenced)
+}
+
 /// Frees what a purged instance held.
-fn free(draft: &mut Draft<'_>, context: &Context, id: i64) {
+pub(super) fn free(draft: &mut Draft<'_>, context: &Context, id: i64) {
     for (address, _) in addresses_of(draft.world(), id) {
         release(draft, context, address);
     }
