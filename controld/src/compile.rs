@@ -209,7 +209,9 @@ fn instance(world: &World, id: i64, output: &mut Output) {
     let meaning = match instance.want {
         Want::Purged => return,
         Want::Removed => Meaning::Retained(item::Retained { uuid: instance.guest_uuid.clone() }),
-        Want::Running | Want::Stopped => guest_item(instance, guest(world, row, instance, &nics)),
+        Want::Running | Want::Stopped => {
+            guest_item(row, instance, guest(world, row, instance, &nics))
+        }
     };
     output.put(Scope::Host(host_id), &meaning, 0);
 }
@@ -313,7 +315,7 @@ fn nic_item(nic: &Interface<'_>) -> item::Nic {
     }
 }
 
-fn guest_item(instance: &Instance, guest: item::Guest) -> Meaning {
+fn guest_item(row: &Row, instance: &Instance, guest: item::Guest) -> Meaning {
     match &instance.guest {
         Guest::Container(container) => Meaning::Container(Box::new(item::Container {
             guest,
@@ -324,7 +326,7 @@ fn guest_item(instance: &Instance, guest: item::Guest) -> Meaning {
             directory: container.directory.clone(),
             user: container.user.clone(),
             labels: container.labels.clone(),
-            volumes: container.volumes.clone(),
+            volumes: container.volumes.iter().map(|volume| scoped(row.account, volume)).collect(),
             privileged: container.privileged,
             cpu_shares: container.cpu_shares,
             dns_search: container.dns_search.clone(),
@@ -337,9 +339,21 @@ fn guest_item(instance: &Instance, guest: item::Guest) -> Meaning {
     }
 }
 
+/// A named volume belongs to its account; a path of the host is what it is.
+fn scoped(account: i64, volume: &str) -> String {
+    if volume.starts_with('/') { volume.to_owned() } else { format!("1a{account}_{volume}") }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::label;
+    use super::{label, scoped};
+
+    #[test]
+    fn equal_names_of_volumes_of_two_accounts_are_two_volumes() {
+        assert_eq!(scoped(1, "data:/data:ro"), "1a1_data:/data:ro");
+        assert_ne!(scoped(1, "data:/data"), scoped(2, "data:/data"));
+        assert_eq!(scoped(1, "/srv:/data"), "/srv:/data");
+    }
 
     #[test]
     fn names_become_labels() {

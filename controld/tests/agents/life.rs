@@ -186,3 +186,29 @@ async fn a_container_started_by_hand_is_shown_and_its_reserve_filled_up() {
     agent.until(|held| !held.items.values().any(|item| item.value.get().contains("by-hand"))).await;
     assert_eq!(reserve(&agent).unwrap().addresses.len(), 8);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_and_went_between_two_polls_is_gone_at_once() {
+    let (cloud, mut agent, _data) = with_host().await;
+    while agent.poll(0).await {}
+    agent.tell().await;
+    let made = cloud.create("container", json!({"imageUuid": "docker:nginx"})).await;
+    assert_ne!(text(&made, "hostId"), "");
+    cloud.act(&made, "remove").await;
+    cloud.act(&made, "purge").await;
+    let purged = cloud.state(&made, "purged").await;
+    assert_eq!(text(&purged, "primaryIpAddress"), "");
+    assert!(!agent.poll(0).await, "the host was never told");
+
+    // But what was told may have been made, however old the last report is.
+    let made = cloud.create("container", json!({"imageUuid": "docker:nginx"})).await;
+    assert!(agent.poll(20).await);
+    cloud.act(&made, "remove").await;
+    cloud.act(&made, "purge").await;
+    cloud.state(&made, "purging").await;
+    agent.tell().await;
+    assert_eq!(text(&cloud.get(&made), "state"), "purging", "it knew of no purge yet");
+    while agent.poll(0).await {}
+    agent.tell().await;
+    cloud.state(&made, "purged").await;
+}
