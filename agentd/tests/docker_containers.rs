@@ -135,9 +135,15 @@ async fn containers_follow_the_snapshot() {
     host.until_quiet().await;
     assert_eq!(host.started_at(&ours), running);
     // A restart by hand keeps the address; agentd lets it be.
-    host.bed.docker(&["restart", "--time", "0", &ours]);
+    let restart = ["restart", "--time", "0", &ours];
+    let mut restarting = host.bed.docker_started(&restart);
+    // Not for a moment it is told to have ended: the cloud would stop it then.
+    while restarting.try_wait().unwrap().is_none() {
+        let _ = tokio::time::timeout(Duration::from_millis(20), host.wake.woken()).await;
+        let told = host.pass().await.instances[&fixture::uuid(9)].clone();
+        assert_eq!((told.phase, told.epoch), (Phase::Running, 1));
+    }
     host.until_quiet().await;
-    host.until_phase(9, Phase::Running).await;
     let address = host.bed.docker(&["exec", &ours, "ip", "addr", "show", "eth0"]);
     assert!(address.contains("inet 10.42.0.9/16"), "{address}");
     // A restart through the cloud is a new epoch.
@@ -193,6 +199,7 @@ async fn an_end_and_a_failure_are_told() {
     let told = &status.instances[&fixture::uuid(10)];
     assert_eq!((told.epoch, told.error), (1, Some(ErrorKind::Invalid)));
     assert!(told.message.as_ref().unwrap().contains("no-such-program"), "{told:?}");
+    assert_eq!(status.errors.len(), 1);
     let ended = host.started_at(&Host::name(9));
     host.until_quiet().await;
     assert_eq!(host.started_at(&Host::name(9)), ended, "an epoch that ended stays down");
@@ -274,4 +281,25 @@ async fn cleaning_takes_ours_and_nothing_else() {
     assert_eq!(list(&host.bed), before);
     assert!(host.bridge.ports().is_empty());
     assert_eq!(std::fs::read_dir(host.bed.plugins()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_come_back_with_dockerd() {
+    let mut host = Host::new(Firewall::Off);
+    host.wish(|desired| *desired = fixture::desired(&[], &[9]));
+    host.until_phase(9, Phase::Running).await;
+    let running = host.started_at(&Host::name(9));
+    host.bed.kill_dockerd();
+    let gone = |status: &Status| status.conditions.contains_key("docker-unreachable");
+    let status = host.until("the loss", gone).await;
+    let told = &status.instances[&fixture::uuid(9)];
+    assert_eq!(told.phase, Phase::Running, "what was seen last is told: {told:?}");
+    host.bed.start_dockerd();
+    let back = |status: &Status| {
+        let told = &status.instances[&fixture::uuid(9)];
+        status.conditions.is_empty() && told.phase == Phase::Running && told.epoch == 1
+    };
+    host.until("the return", back).await;
+    host.until_quiet().await;
+    assert_ne!(host.started_at(&Host::name(9)), running);
 }

@@ -6,7 +6,10 @@
 
 use super::creation::{Attached, Creation};
 use super::docker_model as model;
-use super::driver::{DockerNetwork, Driver, DriverError, Observation, RunInfo, VOLUME_LABEL};
+use super::driver::{
+    DockerNetwork, Driver, DriverError, Observation, RunInfo, RunState, VOLUME_LABEL,
+};
+use super::interruptions::Interruptions;
 use super::volumes::Source;
 use api::report::ErrorKind;
 use bollard::errors::Error as DockerError;
@@ -21,8 +24,8 @@ use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Every call but a download ends within this time.
@@ -41,19 +44,29 @@ pub struct DockerDriver {
     socket: PathBuf,
     client: Arc<OnceLock<Docker>>,
     changed: Arc<Notify>,
+    known: Arc<Mutex<Interruptions>>,
 }
 
 impl DockerDriver {
     /// A driver for the daemon at `socket`, which may come and go.
     #[must_use]
     pub fn new(socket: &Path) -> Self {
-        Self { socket: socket.into(), client: Arc::default(), changed: Arc::default() }
+        Self {
+            socket: socket.into(),
+            client: Arc::default(),
+            changed: Arc::default(),
+            known: Arc::default(),
+        }
     }
 
     /// Listens to Docker's events until the returned task is aborted.
     #[must_use]
     pub fn listen(&self) -> tokio::task::JoinHandle<()> {
         tokio::spawn(listen(self.clone()))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Interruptions> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn client(&self) -> Result<Docker, DockerError> {
@@ -197,7 +210,11 @@ impl Driver for DockerDriver {
         let ours = ListVolumesOptions { filters: Some(filters) };
         let list = |docker: Docker| async move { docker.list_volumes(Some(ours)).await };
         let volumes = self.call("list", "Docker's volumes", list).await?;
-        Ok(model::observation(networks, containers, volumes.volumes.unwrap_or_default()))
+        let volumes = volumes.volumes.unwrap_or_default();
+        let seen = model::observation(networks, containers, volumes);
+        let running = seen.containers.iter().filter(|(_, held)| held.state == RunState::Running);
+        self.known().observed(running.map(|(id, _)| id.clone()).collect());
+        Ok(seen)
     }
 
     async fn create_network(&self, network: &DockerNetwork) -> Result<(), DriverError> {
@@ -265,7 +282,7 @@ impl Driver for DockerDriver {
                 found(docker.inspect_container(id, None).await)
             })
             .await?;
-        Ok(inspected.map(model::run_info))
+        Ok(inspected.map(|container| model::run_info(container, &self.known())))
     }
 
     async fn start(&self, id: &str) -> Result<(), DriverError> {
@@ -335,13 +352,18 @@ async fn listen(driver: DockerDriver) {
                         driver.changed.notify_one();
                     }
                     Ok(Some(Ok(event))) if model::is_noise(&event) => {}
-                    Ok(Some(Ok(_))) => {
+                    Ok(Some(Ok(event))) => {
+                        if let (Some(action), Some(actor)) = (&event.action, &event.actor) {
+                            let id = actor.id.as_deref().unwrap_or_default();
+                            driver.known().event(action, id, Instant::now());
+                        }
                         (pause, echoes) = (first_pause, ECHOES.iter());
                         driver.changed.notify_one();
                     }
                     Ok(Some(Err(_)) | None) => break,
                 }
             }
+            driver.known().disconnected(Instant::now());
             driver.changed.notify_one();
         }
         tokio::time::sleep(pause).await;

@@ -5,6 +5,7 @@ use super::driver::{
     DockerContainer, DockerNetwork, EndpointInfo, HandRun, INSTANCE_LABEL, NETWORK_LABEL,
     Observation, RunInfo, RunState, SPECIFICATION_LABEL, VNI_LABEL,
 };
+use super::interruptions::{Ending, Interruptions};
 use super::plugin::DRIVER;
 use super::protocol::VNI_OPTION;
 use super::volumes::{Source, Volume};
@@ -17,6 +18,7 @@ use bollard::models::{
     RestartPolicyNameEnum, Volume as DockerVolume,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
 
 /// The request that makes a Docker network of ours. The VNI goes to the network driver and to the
 /// IPAM driver, which Docker does not tell of one another.
@@ -259,12 +261,18 @@ fn run_state(state: Option<ContainerSummaryStateEnum>) -> RunState {
 
 /// When a container ran and how it ended.
 #[must_use]
-pub fn run_info(container: ContainerInspectResponse) -> RunInfo {
+pub fn run_info(container: ContainerInspectResponse, known: &Interruptions) -> RunInfo {
     let state = container.state.unwrap_or_default();
+    let exit = state.exit_code.and_then(|code| code.try_into().ok()).unwrap_or(-1);
     RunInfo {
         started_at: state.started_at.unwrap_or_default(),
-        exit: state.exit_code.and_then(|code| code.try_into().ok()).unwrap_or(-1),
+        exit,
         error: state.error.unwrap_or_default(),
+        // Started since it was seen as ended.
+        ending: match state.running {
+            Some(true) => Ending::Settling,
+            _ => known.ending(&container.id.unwrap_or_default(), exit, Instant::now()),
+        },
     }
 }
 

@@ -3,6 +3,7 @@
 //! A driver marks what it makes with our labels and shows of other people's things only what stands
 //! on our networks. It decides nothing.
 
+use super::interruptions::Ending;
 use api::mac::Mac;
 use api::report::ErrorKind;
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,6 +159,8 @@ pub struct RunInfo {
     pub exit: i32,
     /// Why it could not be started, in Docker's own words.
     pub error: String,
+    /// Whether it ended of its own.
+    pub ending: Ending,
 }
 
 /// A call to the container engine that failed.

@@ -17,6 +17,7 @@ pub mod creation;
 pub mod docker;
 mod docker_model;
 pub mod driver;
+pub mod interruptions;
 pub mod ipam;
 pub mod jobs;
 pub mod journal;

@@ -5,6 +5,7 @@
 
 use super::creation::specification;
 use super::driver::{DockerContainer, DockerNetwork, Observation, RunInfo, RunState};
+use super::interruptions::Ending;
 use super::runs::Run;
 use super::volumes;
 use crate::desired::Desired;
@@ -65,6 +66,8 @@ pub enum Step {
         /// How.
         exit: i32,
     },
+    /// Somebody may be restarting it by hand: wait for what comes of it.
+    Settle,
     /// It cannot be made before its Docker network is there.
     AwaitNetwork {
         /// The network.
@@ -196,11 +199,18 @@ fn exited(container: &Container, id: String, run: Option<&Run>, memory: Memory<'
     let Some(run) = run.filter(|run| run.epoch >= guest.epoch) else { return start(id) };
     let Some(info) = memory.infos.get(&id) else { return Step::Keep };
     let never_took_place = info.started_at == run.before;
-    // A reboot is not the guest's own end; an end that was seen before it is.
+    // A reboot or an end of Docker is not the guest's own end; one that was seen before it is.
     let cut_off = run.boot != memory.boot && run.ended.is_none();
     // Nor is a restart by hand that failed, for instance because nobody answered as the driver.
     let kept_down = !info.error.is_empty();
-    if never_took_place || cut_off || kept_down {
+    if info.ending == Ending::Settling {
+        return Step::Settle;
+    }
+    if never_took_place
+        || cut_off
+        || kept_down
+        || (info.ending == Ending::CutOff && run.ended.is_none())
+    {
         return start(id);
     }
     let again = match guest.restart {

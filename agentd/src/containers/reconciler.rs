@@ -20,6 +20,8 @@ use tokio::sync::watch;
 
 /// When the engine is away, or a network is in somebody's way.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// While somebody may be restarting a container by hand.
+const SETTLE_LOOK: Duration = Duration::from_secs(1);
 
 /// Makes containers be what the snapshot says.
 pub struct Containers {
@@ -154,6 +156,7 @@ impl Containers {
         let mut turn = self.jobs.turn(uuid, aim.as_ref(), Instant::now());
         match step {
             Step::Keep | Step::AwaitNetwork { .. } => {}
+            Step::Settle => sooner(status, SETTLE_LOOK),
             Step::Adopt { .. } | Step::End { .. } => {
                 if let Err(error) = self.tools.note_seen(uuid, step).await {
                     turn = Turn::Failed(error, Some(LOOK_AGAIN));

@@ -6,6 +6,7 @@ use super::driver::{
     DockerContainer, DockerNetwork, Driver, DriverError, Observation, RunInfo, RunState,
     SPECIFICATION_LABEL,
 };
+use super::interruptions::Ending;
 use super::volumes::Source;
 use api::report::ErrorKind;
 use std::collections::BTreeMap;
@@ -99,6 +100,10 @@ impl World {
     }
 }
 
+fn run_info(started_at: String) -> RunInfo {
+    RunInfo { started_at, exit: 0, error: String::new(), ending: Ending::Own }
+}
+
 #[async_trait::async_trait]
 impl Driver for SimulatedDriver {
     async fn observe(&self) -> Result<Observation, DriverError> {
@@ -147,7 +152,7 @@ impl Driver for SimulatedDriver {
                 }
             }
             world.seen.containers.insert(id.clone(), container);
-            let never = RunInfo { started_at: "never".into(), exit: 0, error: String::new() };
+            let never = run_info("never".into());
             world.infos.insert(id.clone(), never);
             Some(id)
         })
@@ -160,7 +165,7 @@ impl Driver for SimulatedDriver {
     async fn start(&self, id: &str) -> Result<(), DriverError> {
         self.change("start container", id, |world| {
             let started_at = world.next();
-            world.infos.insert(id.into(), RunInfo { started_at, exit: 0, error: String::new() });
+            world.infos.insert(id.into(), run_info(started_at));
             world.set(id, RunState::Running)
         })
     }

@@ -121,9 +121,11 @@ impl Tools {
                 let _slot = self.calls.acquire().await;
                 Ok(self.driver.remove(&id).await?)
             }
-            Step::Adopt { .. } | Step::End { .. } | Step::Keep | Step::AwaitNetwork { .. } => {
-                Ok(())
-            }
+            Step::Adopt { .. }
+            | Step::End { .. }
+            | Step::Keep
+            | Step::Settle
+            | Step::AwaitNetwork { .. } => Ok(()),
         }
     }
 

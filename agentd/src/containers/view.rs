@@ -76,8 +76,8 @@ pub fn instance(sight: &Sight<'_>) -> Instance {
 fn phase(sight: &Sight<'_>, runs: bool) -> Phase {
     let state = sight.held.map(|held| held.state);
     match (sight.step, state) {
-        // Asked to stop and not there yet.
-        (_, Some(RunState::Running)) => Phase::Running,
+        // Asked to stop and not there yet; or restarted by hand and not there again yet.
+        (_, Some(RunState::Running)) | (Step::Settle, _) => Phase::Running,
         (Step::Again { .. } | Step::End { .. }, _) => Phase::Exited,
         (Step::Make | Step::AwaitNetwork { .. } | Step::Start { .. }, _) => Phase::Preparing,
         (Step::Remove { .. }, Some(_)) => Phase::Preparing,

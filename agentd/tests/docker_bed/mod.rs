@@ -114,7 +114,9 @@ impl Bed {
             }
             child.wait().unwrap();
         }
+        // What lies in /run on a real host.
         let _ = std::fs::remove_file(self.folder.path().join("docker.pid"));
+        let _ = std::fs::remove_dir_all(self.folder.path().join("exec"));
     }
 
     fn import_image(&self) {
@@ -149,6 +151,11 @@ impl Bed {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "docker {arguments:?}: {error}\n{}", self.log());
         String::from_utf8_lossy(&output.stdout).trim().into()
+    }
+
+    /// Starts a Docker command and returns at once.
+    pub fn docker_started(&self, arguments: &[&str]) -> Child {
+        self.docker_command(arguments).stdout(Stdio::null()).spawn().unwrap()
     }
 
     /// Runs a Docker command that must fail; returns its complaint.

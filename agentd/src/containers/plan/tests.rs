@@ -24,7 +24,12 @@ impl Case {
             endpoints: Vec::new(),
         };
         case.seen.containers.insert("c".into(), held);
-        let info = RunInfo { started_at: "noon".into(), exit: 3, error: String::new() };
+        let info = RunInfo {
+            started_at: "noon".into(),
+            exit: 3,
+            error: String::new(),
+            ending: Ending::Own,
+        };
         case.infos.insert("c".into(), info);
         case
     }
@@ -89,6 +94,17 @@ fn a_reboot_is_not_the_end_of_an_epoch() {
     assert_eq!(Case::held(RunState::Exited).run(cut_off.clone()).step(), start);
     let ended = Run { ended: Some(0), ..cut_off };
     assert_eq!(Case::held(RunState::Exited).run(ended).step(), Step::Keep);
+}
+
+#[test]
+fn an_end_that_is_not_its_own_is_none() {
+    let mut case = Case::held(RunState::Exited).run(started(2));
+    case.infos.get_mut("c").unwrap().ending = Ending::Settling;
+    assert_eq!(case.step(), Step::Settle);
+    case.infos.get_mut("c").unwrap().ending = Ending::CutOff;
+    assert_eq!(case.step(), Step::Start { id: id(), epoch: 2 });
+    case = case.run(Run { ended: Some(3), ..started(2) });
+    assert_eq!(case.step(), Step::Keep, "it had ended before");
 }
 
 #[test]
