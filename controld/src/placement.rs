@@ -19,7 +19,7 @@ pub struct Candidate {
     /// Memory not promised to anybody, in MiB.
     pub memory_free: i64,
     /// How many instances it has.
-    pub instances: usize,
+    pub instances: u64,
     /// Whether it is heard of.
     pub liveness: Liveness,
 }
@@ -111,22 +111,16 @@ fn candidate(
     liveness: Liveness,
 ) -> Option<Candidate> {
     let host = row.host()?;
-    let mut instances = 0;
-    let mut promised = 0_i64;
-    for guest in world.on_host(row.id).filter_map(|row| row.instance()) {
-        if guest.is_wanted() {
-            instances += 1;
-            promised = promised.saturating_add(memory(guest));
-        }
-    }
+    let load = world.load(row.id);
     let memory_total = i64::try_from(host.facts.memory_mb).unwrap_or(i64::MAX);
+    let promised = i64::try_from(load.memory).unwrap_or(i64::MAX);
     Some(Candidate {
         id: row.id,
         name: host.hostname.clone(),
         active: host.takes_part(),
         capable: host.simulated || host.can(instance.capability()),
         memory_free: memory_total.saturating_sub(promised),
-        instances,
+        instances: load.instances,
         liveness,
     })
 }

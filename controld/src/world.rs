@@ -7,7 +7,7 @@ mod presence;
 
 pub use presence::{Count, Pool, Presence};
 
-use crate::model::{Body, Millis, Row, Want};
+use crate::model::{Body, Instance, Millis, Row, Want};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -42,6 +42,31 @@ pub struct Answer {
     pub ids: Vec<i64>,
 }
 
+/// What instances take of a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// How many there are.
+    pub instances: u64,
+    /// The memory promised to them, in MiB.
+    pub memory: u64,
+}
+
+impl Load {
+    fn count(&mut self, instance: &Instance, add: bool) {
+        if !instance.is_wanted() {
+            return;
+        }
+        let memory = instance.memory_mb.unwrap_or(0);
+        if add {
+            self.instances += 1;
+            self.memory += memory;
+        } else {
+            self.instances = self.instances.saturating_sub(1);
+            self.memory = self.memory.saturating_sub(memory);
+        }
+    }
+}
+
 /// All rows, and indices over them.
 #[derive(Default)]
 pub struct World {
@@ -51,6 +76,7 @@ pub struct World {
     guests: HashMap<String, i64>,
     certificates: HashMap<String, i64>,
     on_host: HashMap<i64, BTreeSet<i64>>,
+    loads: HashMap<i64, Load>,
     subnets: HashMap<i64, BTreeSet<i64>>,
     due: BTreeSet<(Millis, i64)>,
     waiting: BTreeSet<i64>,
@@ -93,6 +119,7 @@ impl World {
                 }
                 if let Some(host) = instance.host {
                     member(&mut self.on_host, host, id, add);
+                    self.loads.entry(host).or_default().count(instance, add);
                 }
             }
             Body::Host(host) => unique(&mut self.certificates, &host.certificate_sha256, id, add),
@@ -151,6 +178,12 @@ impl World {
     /// Instances placed on a host, whatever they are wanted to be.
     pub fn on_host(&self, host: i64) -> impl Iterator<Item = &Arc<Row>> {
         self.on_host.get(&host).into_iter().flatten().filter_map(|id| self.rows.get(id))
+    }
+
+    /// What the instances of a host that are not removed take of it.
+    #[must_use]
+    pub fn load(&self, host: i64) -> Load {
+        self.loads.get(&host).copied().unwrap_or_default()
     }
 
     /// Subnets of a network that are not removed, the oldest first.
