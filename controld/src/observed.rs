@@ -1,7 +1,8 @@
 //! What hosts reported, and whether they are heard of. In memory; a file per host lets the last
 //! report be shown as stale after a restart, and may be lost.
 
-use crate::model::{Guest, Instance};
+use crate::clock;
+use crate::model::{Guest, Instance, Millis};
 use api::hash::SetHash;
 use api::report::{self, Phase, Report};
 use std::collections::HashMap;
@@ -59,10 +60,19 @@ struct Contact {
     report: Option<Arc<Report>>,
     stale: bool,
     heard: Option<Instant>,
+    // The same by the wall clock, for display.
+    heard_at: Option<Millis>,
     parked: usize,
     // The generation last sent with content by this process: what a report may lag behind.
     served: Option<u64>,
     answered: Option<Instant>,
+}
+
+impl Contact {
+    fn hear(&mut self) {
+        self.heard = Some(Instant::now());
+        self.heard_at = Some(clock::now());
+    }
 }
 
 /// Reports and contacts of all hosts.
@@ -82,7 +92,7 @@ impl Observed {
     /// Returns whether it was taken.
     pub fn accept(&mut self, host: i64, report: Report) -> bool {
         let contact = self.hosts.entry(host).or_default();
-        contact.heard = Some(Instant::now());
+        contact.hear();
         let known = contact.report.as_ref().filter(|_| !contact.stale);
         if known.is_some_and(|known| known.boot == report.boot && known.seq >= report.seq) {
             return false;
@@ -107,7 +117,7 @@ impl Observed {
     /// Notes that a host asks; `parked` is +1 when its request is parked and -1 when that ends.
     pub fn hear(&mut self, host: i64, parked: isize) {
         let contact = self.hosts.entry(host).or_default();
-        contact.heard = Some(Instant::now());
+        contact.hear();
         contact.parked = contact.parked.saturating_add_signed(parked);
     }
 
@@ -134,6 +144,12 @@ impl Observed {
     #[must_use]
     pub fn is_stale(&self, host: i64) -> bool {
         self.hosts.get(&host).is_some_and(|contact| contact.stale)
+    }
+
+    /// When a host was last heard of, since controld's start.
+    #[must_use]
+    pub fn last_heard(&self, host: i64) -> Option<Millis> {
+        self.hosts.get(&host)?.heard_at
     }
 
     /// Whether a host is heard of.

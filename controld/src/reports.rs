@@ -18,10 +18,12 @@ impl Core {
         let file = serde_json::to_vec(&report);
         let uuid = {
             let mut state = self.0.shared.write();
-            if !state.observed.accept(host, report) {
-                return Ok(());
-            }
-            state.world.row(host).map(|row| row.uuid.clone()).unwrap_or_default()
+            let new = state.observed.accept(host, report);
+            new.then(|| state.world.row(host).map(|row| row.uuid.clone()).unwrap_or_default())
+        };
+        let Some(uuid) = uuid else {
+            // A repetition, perhaps since the store refused what it meant.
+            return self.absorb(host).await;
         };
         self.0.shared.ring();
         match file {

@@ -89,6 +89,7 @@ fn host(state: &State, row: &Row, host: &Host, fields: &mut Fields) -> Vec<&'sta
     put(fields, "version", host.facts.version.as_str());
     put(fields, "number", host.number);
     put(fields, "agentState", state.liveness(row).word());
+    put(fields, "lastSeen", state.observed.last_heard(row.id).map(clock::text));
     put(fields, "address", host.facts.address.map(|address| address.to_string()));
     put(fields, "cpus", host.facts.cpus);
     put(fields, "memoryMb", host.facts.memory_mb);
