@@ -29,7 +29,20 @@ fn a_host_returns_to_what_it_was() -> Result<()> {
     until("the default network in Docker", LIMIT, || {
         cloud.hosts[0].docker(&["network", "inspect", "managed"])
     })?;
-    let idle = look(&cloud.hosts[0].node)?;
+    until("the default network in the kernel", LIMIT, || {
+        let status = cloud.hosts[0].status()?;
+        let settled = |one: &serde_json::Value| {
+            one["errors"] == 0 && one["generation"] == status["generation"]
+        };
+        let all = status["reconcilers"].as_array().is_some_and(|all| all.iter().all(settled));
+        ensure!(all, "agentd is not done: {status}");
+        Ok(())
+    })?;
+    let idle = until("an end of the kernel's own address checks", LIMIT, || {
+        let idle = look(&cloud.hosts[0].node)?;
+        ensure!(!idle["addresses"].contains("tentative"), "an address is still being checked");
+        Ok(idle)
+    })?;
 
     let container = cloud.run_container("one", 0, json!({}))?;
     let machine = cloud.run_machine("vm", 0, json!({}))?;
