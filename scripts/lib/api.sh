@@ -30,7 +30,7 @@ await_state() {
   local limit=$1 path=$2 wanted=$3 began=$SECONDS now='' seen=
   while [ "${now%% *}" != "$wanted" ]; do
     now=$(api GET "$path" | jq -r '"\(.state) \(.transitioning) \(.transitioningMessage // "")"') || return 1
-    [ "$now" = "$seen" ] || say "$path: ${now/ yes/}"
+    [ "$now" = "$seen" ] || say "$path: $(sed 's/ \(yes\|no\|error\) */ /' <<<"$now")"
     seen=$now
     case $now in *" error "*) return 1 ;; esac
     [ $((SECONDS - began)) -lt "$limit" ] || { say "$path: still ${now%% *} after $limit s" >&2; return 1; }

@@ -5,9 +5,11 @@ have_systemd() { [ -d /run/systemd/system ]; }
 
 # The id in a file is believed only while that process still runs the same program.
 service_pid() {
-  local pid program
+  local pid program running
   read -r pid program 2>/dev/null <"$volatile/$1.pid" || return 1
-  [ "$(readlink "/proc/$pid/exe" 2>/dev/null)" = "$program" ] || return 1
+  running=$(readlink "/proc/$pid/exe" 2>/dev/null) || return 1
+  # A program that was replaced since is shown as deleted.
+  [ "${running% (deleted)}" = "$program" ] || return 1
   echo "$pid"
 }
 

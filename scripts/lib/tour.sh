@@ -2,6 +2,9 @@
 # after api.sh and engines.sh.
 
 tour_image=stampede-tour:1
+# Fixed, so that a second run finds what the first one made.
+tour_container=7a6f1f0e-3c52-4d9c-9a3e-5b1d2c8e4f01
+tour_machine=7a6f1f0e-3c52-4d9c-9a3e-5b1d2c8e4f02
 tour_limit=${TOUR_LIMIT:-900} # seconds; an emulated machine inside an emulated machine takes minutes
 
 # Runs in the machine at its first boot; its output shows on the machine's serial console.
@@ -16,13 +19,13 @@ echo tour complete'
 take_tour() {
   local container machine
   step "A container and a virtual machine on the network 'managed'"
-  container=$(ensure containers tour-web "$(jq -nc --arg image "docker:$tour_image" \
+  container=$(ensure containers "$tour_container" "$(jq -nc --arg image "docker:$tour_image" \
     '{name: "web", imageUuid: $image, command: "sh", commandArgs: ["-c", "hostname > /www/index.html; exec httpd -f -h /www"]}')")
   ensure images tour-machine "$(jq -nc --arg url "file://$state/images/vm.qcow2" \
     '{name: "tour-machine", url: $url, format: "qcow2"}')" >/dev/null
   await_state 60 "containers/$container" running
   # The machine speaks to the container as soon as it is up, so the container comes first.
-  machine=$(ensure virtualMachines tour-vm "$(jq -nc --arg userdata "$tour_userdata" \
+  machine=$(ensure virtualMachines "$tour_machine" "$(jq -nc --arg userdata "$tour_userdata" \
     '{name: "vm", imageUuid: "tour-machine", memoryMb: 192, userdata: $userdata}')")
   await_state "$tour_limit" "virtualmachines/$machine" running
   api GET instances?removed_null=1 | jq -r '.data[] | "   \(.id)  \(.type)  \(.name)  \(.primaryIpAddress)"'
@@ -34,7 +37,7 @@ take_tour() {
 show_machine_side() {
   local console
   step "The machine boots, gets its address by DHCP, and talks to the container by name"
-  console=$(console_of tour-vm)
+  console=$(console_of "$tour_machine")
   await "$tour_limit" "the machine's word on its console, $console" machine_is_done "$console"
   tr -d '\r' <"$console" | sed -n 's/^STAMPEDE-GUEST \(dhcp-.*\|mtu-.*\|instance-id=.*\|local-ipv4=.*\|script=.*\)/   \1/p'
   grep -aq 'script=tour complete' "$console" || die "the machine could not reach the container"
@@ -46,7 +49,7 @@ console_of() { find "$state/agentd/storage" -path "*$1*" -name 'serial.log' | he
 
 show_container_side() {
   local docker_id
-  docker_id=$(docker ps --quiet --filter label=stampede.instance=tour-web)
+  docker_id=$(docker ps --quiet --filter "label=stampede.instance=$tour_container")
   [ -n "$docker_id" ] || die "Docker does not show the container"
   step "The container talks to the machine by name"
   in_container "$docker_id" ping -c 3 vm

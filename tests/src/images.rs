@@ -21,8 +21,8 @@ pub fn machine() -> Result<PathBuf> {
     built("vm-image.sh", "vm.qcow2")
 }
 
-/// Builds an image unless it is there already. Test programs run beside each other, so one builds
-/// and the others wait.
+/// Builds an image unless it is there and newer than its sources, which the script decides. Test
+/// programs run beside each other, so one builds and the others wait.
 fn built(script: &str, name: &str) -> Result<PathBuf> {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tests.parent().context("the tests have no project")?.join(".build/images");
@@ -30,13 +30,11 @@ fn built(script: &str, name: &str) -> Result<PathBuf> {
     let image = folder.join(name);
     let lock = File::create(folder.join(format!("{name}.lock")))?;
     lock.lock()?;
-    if !image.is_file() {
-        let script = tests.join("images").join(script);
-        let status = Command::new(&script)
-            .arg(&image)
-            .status()
-            .with_context(|| format!("cannot run {}", script.display()))?;
-        ensure!(status.success(), "{} ended with {status}", script.display());
-    }
+    let script = tests.join("images").join(script);
+    let status = Command::new(&script)
+        .arg(&image)
+        .status()
+        .with_context(|| format!("cannot run {}", script.display()))?;
+    ensure!(status.success(), "{} ended with {status}", script.display());
     Ok(image)
 }
