@@ -19,6 +19,8 @@ pub struct Concerns {
     pub rounds: Vec<Round>,
     /// Hand-run containers on managed networks.
     pub adopted: watch::Receiver<Vec<Adopted>>,
+    /// Wakes all reconcilers.
+    pub wakes: Wakes,
 }
 
 /// Why a concern cannot be set up.
@@ -45,12 +47,22 @@ struct Drivers {
     machines: Machines,
 }
 
-/// Wakes of the reconcilers that wait for others.
-#[derive(Clone, Default)]
-struct Wakes {
+/// What wakes each reconciler.
+#[derive(Clone, Debug, Default)]
+pub struct Wakes {
+    networks: Wake,
     services: Wake,
     containers: Wake,
     machines: Wake,
+}
+
+impl Wakes {
+    /// Asks every reconciler for another look.
+    pub fn wake_all(&self) {
+        [&self.networks, &self.services, &self.containers, &self.machines]
+            .into_iter()
+            .for_each(Wake::wake);
+    }
 }
 
 /// Sets the concerns up and starts their loops.
@@ -79,12 +91,12 @@ pub fn start(
         reconcile::start(reconciler, desired.subscribe(), wake, stop.clone())
     };
     let rounds = vec![
-        start(Box::new(networks), Wake::default()),
-        start(Box::new(services), wakes.services),
-        start(Box::new(drivers.containers), wakes.containers),
-        start(Box::new(drivers.machines), wakes.machines),
+        start(Box::new(networks), wakes.networks.clone()),
+        start(Box::new(services), wakes.services.clone()),
+        start(Box::new(drivers.containers), wakes.containers.clone()),
+        start(Box::new(drivers.machines), wakes.machines.clone()),
     ];
-    Ok(Concerns { rounds, adopted })
+    Ok(Concerns { rounds, adopted, wakes })
 }
 
 fn real(

@@ -4,7 +4,7 @@
 //! controld), the control socket, and only then the way to controld. The end leaves everything on
 //! the host as it is: the data path does not need this process.
 
-use crate::concerns::{self, Concerns, ConcernsError};
+use crate::concerns::{self, Concerns, ConcernsError, Wakes};
 use crate::config::Config;
 use crate::control::{self, ControlError};
 use crate::controld::enrol::{self, EnrolError};
@@ -16,7 +16,7 @@ use crate::report::{self, Sources, Survey};
 use crate::sync::{self, Fence, Follower, Publish};
 use crate::{probes, survey};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -61,6 +61,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let ledger = Ledger::open(&config.data.join("ledger"))?;
     let fence = Fence::open(&config.data)?;
     let (stop, stopped) = watch::channel(false);
+    let hang_up = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
     let publish = Publish { desired: watch::Sender::default(), contact: watch::Sender::default() };
     publish.snapshot(ledger.snapshot(), fence.is_set());
     let concerns = concerns::start(&config, &publish.desired, &stopped)?;
@@ -71,6 +72,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let listener = control::listen(&config.control_socket())?;
     tasks.spawn(control::serve(listener, sources.clone(), stopped.clone()));
     tasks.spawn(survey::run(config.clone(), probes::all(&config), survey, stopped.clone()));
+    tasks.spawn(look_again(hang_up, concerns.wakes, stopped.clone()));
     tasks.spawn(tell_ready(sources.clone(), stopped.clone()));
     let has_truth = ledger.snapshot().generation > 0;
     let joined = join(&config, publish, Follower::new(ledger), fence, sources, stopped);
@@ -127,6 +129,16 @@ async fn join(
     let follow = sync::follow(client, host, follower, fence, publish, stop);
     tokio::join!(report, follow);
     Ok(())
+}
+
+/// On SIGHUP every reconciler looks again at once, rather than within a minute.
+async fn look_again(mut hang_up: Signal, wakes: Wakes, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            Some(()) = hang_up.recv() => wakes.wake_all(),
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
 }
 
 async fn end_signal() -> Result<(), RunError> {

@@ -135,6 +135,17 @@ impl Host {
         Ok(serde_json::from_str(&self.agentd(&["status", "--json"])?)?)
     }
 
+    /// Makes every reconciler look again, without a reason.
+    ///
+    /// # Errors
+    /// When agentd does not answer.
+    pub fn look_again(&self) -> Result<()> {
+        let status = self.status()?;
+        let pid = status["pid"].as_u64().context("agentd tells no process id")?;
+        self.node.shell(&format!("kill -HUP {pid}"))?;
+        Ok(())
+    }
+
     /// Runs an agentd command with this host's settings.
     ///
     /// # Errors

@@ -36,6 +36,7 @@ fn egress_and_neighbours_work_beside_a_dropping_dockerd_and_its_absence_is_told(
 
     take_our_rules_away(host)?;
     until(CONDITION, LIMIT, || {
+        host.look_again()?;
         let told = conditions(host)?;
         ensure!(told.contains(CONDITION), "the conditions are {told}");
         Ok(())
@@ -46,6 +47,7 @@ fn egress_and_neighbours_work_beside_a_dropping_dockerd_and_its_absence_is_told(
     cloud.hosts[0].restart_docker()?;
     let host = &cloud.hosts[0];
     until("the end of the condition", LIMIT, || {
+        host.look_again()?;
         let told = conditions(host)?;
         ensure!(!told.contains(CONDITION), "the conditions are {told}");
         Ok(())

@@ -9,7 +9,7 @@ use tests::host::{Equipment, Host};
 use tests::patience::until;
 use tests::witness::Witnesses;
 
-/// Longer than the minute after which every reconciler looks without a reason.
+/// A machine takes its time to settle.
 const LIMIT: Duration = Duration::from_secs(100);
 /// Sockets of agentd's own are opened by every new agentd; they change nothing on the host.
 const INSIDE_AGENTD: &str = "services";
@@ -48,6 +48,7 @@ fn every_reconciler_run_again_changes_nothing() -> Result<()> {
 /// Waits until a pass of every reconciler changed nothing.
 fn settle(host: &Host) -> Result<()> {
     until("a quiet host", LIMIT, || {
+        host.look_again()?;
         let status = host.status()?;
         let busy: Vec<_> = reconcilers(&status).filter(|one| one["lastChanges"] != 0).collect();
         ensure!(busy.is_empty(), "there is work left: {busy:?}");
@@ -56,6 +57,7 @@ fn settle(host: &Host) -> Result<()> {
 }
 
 fn await_a_pass_of_each(host: &Host, since: &BTreeMap<String, (u64, u64)>) -> Result<()> {
+    host.look_again()?;
     until("another pass of every reconciler", LIMIT, || {
         let now = counts(host)?;
         for (name, (passes, _)) in &now {

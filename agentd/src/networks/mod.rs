@@ -28,8 +28,9 @@ use tokio::sync::watch;
 
 /// After a failure the networks are looked at again this soon.
 const RETRY: Duration = Duration::from_secs(5);
-/// A healthy forwarding probe is believed this long.
-const BELIEVED: Duration = Duration::from_secs(55);
+/// A healthy forwarding probe is believed this long: passes that follow closely are about endpoints,
+/// not about a firewall.
+const BELIEVED: Duration = Duration::from_secs(2);
 /// The name of the condition that somebody's firewall drops what networks send out.
 pub const FORWARD_BLOCKED: &str = "forward-blocked";
 const FORWARD_REMEDY: &str = "another firewall on this host drops what managed networks send and receive: for firewalld put the interfaces stt+ into the zone `trusted`; for ufw run `ufw route allow`; for a rule set of your own accept forwarding from and to interfaces stt+";
