@@ -28,8 +28,12 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// What is logged unless the environment says otherwise. The DNS library writes lines about single
+/// datagrams, up to warnings, so a guest would decide how much is logged.
+const LOGGED: &str = "info,hickory_server=error,hickory_net=error";
+
 fn log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         builder.init();

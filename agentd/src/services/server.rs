@@ -5,14 +5,14 @@ use super::views::{Inputs, METADATA, NameView, NamesError, dhcp_view};
 use api::item::Network;
 use arc_swap::ArcSwap;
 use netlib::{dhcp, dns};
-use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Why a network has no servers.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,11 @@ pub struct Server {
     /// What `served` was made from.
     names: NameView,
     instances: Arc<ArcSwap<Instances>>,
+    /// What can be ended at any point.
     tasks: JoinSet<()>,
+    /// The DNS server has tasks of its own and closes their sockets when it is told to stop.
+    dns: JoinHandle<()>,
+    stop_dns: oneshot::Sender<()>,
 }
 
 impl Server {
@@ -73,7 +77,9 @@ impl Server {
         let mut tasks = JoinSet::new();
         let vni = network.vni;
         tasks.spawn(watched("DHCP", vni, dhcp::serve(dhcp_socket, leases.clone())));
-        tasks.spawn(watched("DNS", vni, dns::serve(dns_sockets, served.clone())));
+        let (stop_dns, stopped) = oneshot::channel::<()>();
+        let stopped = async move { drop(stopped.await) };
+        let dns = watched("DNS", vni, dns::serve(dns_sockets, served.clone(), stopped));
         let lookup = instances::lookup(instances.clone());
         tasks.spawn(watched("metadata", vni, metadata::serve(listener, lookup)));
         Ok(Self {
@@ -85,6 +91,8 @@ impl Server {
             names,
             instances,
             tasks,
+            dns: tokio::spawn(dns),
+            stop_dns,
         })
     }
 
@@ -96,13 +104,18 @@ impl Server {
     /// Whether every server runs, in the namespace that is there now.
     pub fn is_sound(&mut self) -> bool {
         self.tasks.try_join_next().is_none()
+            && !self.dns.is_finished()
             && inode(&self.namespace).is_ok_and(|inode| inode == self.inode)
     }
 
     /// Ends the servers. Their sockets are closed when this returns: they would keep a namespace
     /// that was removed, and the devices in it, alive.
     pub async fn end(mut self) {
+        drop(self.stop_dns);
         self.tasks.shutdown().await;
+        if let Err(error) = self.dns.await {
+            tracing::error!(%error, "DNS server failed");
+        }
     }
 
     /// Swaps the views for new ones.
@@ -121,12 +134,13 @@ fn inode(namespace: &Path) -> Result<u64, OpenServiceError> {
     Ok(std::fs::metadata(namespace).map_err(failed)?.ino())
 }
 
-/// Runs a server that only ends by an error, and tells that error.
-async fn watched<E: Error>(
+/// Runs a server, and tells the error that it ends by.
+async fn watched<T, E: Error>(
     name: &'static str,
     vni: u32,
-    server: impl Future<Output = Result<Infallible, E>>,
+    server: impl Future<Output = Result<T, E>>,
 ) {
-    let Err(error) = server.await;
-    tracing::error!(vni, "{name} server ended: {}", crate::desired::chain(&error));
+    if let Err(error) = server.await {
+        tracing::error!(vni, "{name} server ended: {}", crate::desired::chain(&error));
+    }
 }

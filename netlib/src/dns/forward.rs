@@ -1,6 +1,6 @@
 //! Asking the resolvers outside, with a small cache and a bound on questions under way.
 
-use super::message::Response;
+use super::handler::Response;
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{

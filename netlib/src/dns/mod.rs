@@ -6,11 +6,11 @@
 //! cache. Own answers live for [`OWN_TTL`] seconds, so that a moved name is seen soon.
 //!
 //! [`answer()`] is a pure function of a [`View`] and a question; [`open`] and [`serve`] carry
-//! messages. Who is on the network is decided elsewhere: whoever knows swaps a new view in.
+//! messages, with hickory's server. Who is on the network is decided elsewhere: whoever knows swaps a new view in.
 
 mod answer;
 mod forward;
-mod message;
+mod handler;
 mod reverse;
 mod server;
 mod tcp;

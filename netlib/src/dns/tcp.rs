@@ -1,20 +1,24 @@
-//! The DNS server's loop over connections: bounded in number, per guest, and in time.
+//! The DNS server's connections: bounded in number, per guest, and in time.
 //!
 //! A guest must not be able to use up the daemon's file descriptors or another guest's share, so
 //! connections beyond the bounds are closed at once; a guest's source address cannot be forged
-//! here, for the network's guards check it.
+//! here, for the network's guards check it. The library's own listener takes any number, so only
+//! what happens on a connection is the library's.
 
-use super::message::Transport;
-use super::server::{Answerer, AtOnce, ServeError};
+use super::handler::Handler;
+use futures_util::StreamExt;
+use hickory_proto::op::MessageType;
+use hickory_server::net::runtime::TokioTime;
+use hickory_server::net::runtime::iocompat::AsyncIoTokioAsStd;
+use hickory_server::net::tcp;
+use hickory_server::net::xfer::Protocol;
+use hickory_server::server::{Request, RequestHandler, ResponseHandle, TimeoutStream};
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 /// Connections of one network, and of one guest in it.
 const CONNECTIONS: usize = 128;
@@ -23,83 +27,74 @@ const CONNECTIONS_OF_ONE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause after a failure to accept, which is nearly always a lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Answers that wait to be sent: a connection's questions are answered one after the other.
+const WAITING: usize = 1;
 
-/// Answers what comes in by `listener` until dropped.
-pub(super) async fn serve(
-    listener: TcpListener,
-    answerer: Arc<Answerer>,
-) -> Result<Infallible, ServeError> {
-    let mut connections = JoinSet::new();
-    let mut open: HashMap<IpAddr, usize> = HashMap::new();
-    loop {
-        tokio::select! {
-            Some(ended) = connections.join_next() => {
-                if let Ok(peer) = ended {
-                    close(&mut open, peer);
+/// A network's connections.
+pub(super) struct Connections {
+    tasks: JoinSet<()>,
+    /// Whose connection a task carries.
+    guests: HashMap<Id, IpAddr>,
+}
+
+impl Connections {
+    pub(super) fn new() -> Self {
+        Self { tasks: JoinSet::new(), guests: HashMap::new() }
+    }
+
+    /// Answers what comes in by `listener` until dropped.
+    pub(super) async fn accept(&mut self, listener: &TcpListener, handler: &Handler) -> Infallible {
+        loop {
+            tokio::select! {
+                Some(ended) = self.tasks.join_next_with_id() => {
+                    let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                    self.guests.remove(&id);
                 }
-            }
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let own = open.entry(peer.ip()).or_default();
-                    if connections.len() < CONNECTIONS && *own < CONNECTIONS_OF_ONE {
-                        *own += 1;
-                        connections.spawn(converse(stream, peer, answerer.clone()));
-                    } else if *own == 0 {
-                        open.remove(&peer.ip());
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.open(stream, peer, handler),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a DNS connection");
+                        tokio::time::sleep(PAUSE).await;
                     }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a DNS connection");
-                    tokio::time::sleep(PAUSE).await;
                 }
             }
         }
     }
-}
 
-fn close(open: &mut HashMap<IpAddr, usize>, peer: IpAddr) {
-    if let Some(own) = open.get_mut(&peer) {
-        *own -= 1;
-        if *own == 0 {
-            open.remove(&peer);
+    /// Closes all connections; none is open any more when this returns.
+    pub(super) async fn close(&mut self) {
+        self.tasks.shutdown().await;
+        self.guests.clear();
+    }
+
+    fn open(&mut self, stream: TcpStream, peer: SocketAddr, handler: &Handler) {
+        let own = self.guests.values().filter(|guest| **guest == peer.ip()).count();
+        if self.guests.len() < CONNECTIONS && own < CONNECTIONS_OF_ONE {
+            let task = self.tasks.spawn(converse(stream, peer, handler.clone()));
+            self.guests.insert(task.id(), peer.ip());
         }
     }
 }
 
 /// Answers one guest's questions in turn until it ends, dawdles or talks nonsense.
-async fn converse(mut stream: TcpStream, peer: SocketAddr, answerer: Arc<Answerer>) -> IpAddr {
-    loop {
-        match exchange(&mut stream, &answerer).await {
-            Ok(true) => {}
-            Ok(false) => break,
+async fn converse(stream: TcpStream, peer: SocketAddr, handler: Handler) {
+    let stream = AsyncIoTokioAsStd(stream);
+    let (stream, answers) = tcp::TcpStream::from_stream_with_buffer_size(stream, peer, WAITING);
+    let mut questions = TimeoutStream::new(stream, PATIENCE);
+    while let Some(message) = questions.next().await {
+        let (bytes, _) = match message {
+            Ok(message) => message.into_parts(),
             Err(error) => {
                 tracing::debug!(%peer, %error, "a DNS connection ended");
-                break;
+                return;
             }
+        };
+        let way_back = ResponseHandle::new(peer, answers.clone(), Protocol::Tcp);
+        match Request::from_bytes(bytes, peer, Protocol::Tcp) {
+            Ok(request) if request.metadata.message_type == MessageType::Query => {
+                handler.handle_request::<_, TokioTime>(&request, way_back).await;
+            }
+            _ => return,
         }
     }
-    peer.ip()
-}
-
-/// One question and its answer; false when the connection is to be closed.
-async fn exchange(stream: &mut TcpStream, answerer: &Answerer) -> io::Result<bool> {
-    let question = tokio::time::timeout(PATIENCE, read(stream)).await??;
-    let answer = match answerer.at_once(&question, Transport::Tcp) {
-        AtOnce::Bytes(bytes) => Some(bytes),
-        AtOnce::Ask(question) => answerer.forward(&question, Transport::Tcp).await,
-        AtOnce::Nothing => None,
-    };
-    let Some(mut bytes) = answer else { return Ok(false) };
-    let length = u16::try_from(bytes.len()).map_err(io::Error::other)?;
-    // One write: length and message should travel together (RFC 7766, section 8).
-    bytes.splice(..0, length.to_be_bytes());
-    tokio::time::timeout(PATIENCE, stream.write_all(&bytes)).await??;
-    Ok(true)
-}
-
-async fn read(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let length = stream.read_u16().await?;
-    let mut bytes = vec![0; usize::from(length)];
-    stream.read_exact(&mut bytes).await?;
-    Ok(bytes)
 }

@@ -2,13 +2,15 @@
 
 use super::*;
 use crate::dns::Zone;
-use hickory_proto::op::{Message, Query};
+use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+mod wire;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const UPSTREAM: &str = "127.0.0.2:5300";
@@ -53,8 +55,7 @@ fn view(upstreams: &[&str]) -> View {
 fn start(namespace: &Path, upstreams: &[&str]) -> Arc<ArcSwap<View>> {
     let shared = Arc::new(ArcSwap::from_pointee(view(upstreams)));
     let sockets = open(namespace, SERVER).unwrap();
-    let serving = serve(sockets, shared.clone());
-    tokio::spawn(async move { serving.await.map(|never| match never {}) });
+    tokio::spawn(serve(sockets, shared.clone(), std::future::pending()));
     shared
 }
 
@@ -207,5 +208,32 @@ fn without_a_resolver_that_answers_there_is_a_failure_in_time() {
         start_upstream().await;
         shared.store(Arc::new(view(&[DEAF, UPSTREAM])));
         assert_eq!(addresses(&ask("b.example.").await), [OUTSIDE]);
+    });
+}
+
+#[test]
+fn nothing_is_open_any_more_when_it_has_stopped() {
+    in_namespace(async |namespace| {
+        let deaf = tokio::net::UdpSocket::bind(DEAF).await.unwrap();
+        let sockets = open(namespace, SERVER).unwrap();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let stopped = async move { drop(stopped.await) };
+        let shared = Arc::new(ArcSwap::from_pointee(view(&[DEAF])));
+        let serving = tokio::spawn(serve(sockets, shared, stopped));
+        let mut stream = TcpStream::connect((SERVER, PORT)).await.unwrap();
+        assert_eq!(addresses(&ask_by(&mut stream, "web").await), [WEB]);
+        let asking = tokio::net::UdpSocket::bind("127.0.0.9:0").await.unwrap();
+        asking.send_to(&question("a.example."), (SERVER, PORT)).await.unwrap();
+        deaf.recv_from(&mut [0; 1500]).await.unwrap(); // It is being forwarded.
+        drop(stop);
+        serving.await.unwrap().unwrap();
+        let left = |kind: &str| {
+            let output = Command::new("ss").args([kind, "-Han", "sport = 53"]).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(left("-u"), "");
+        let left = left("-t");
+        assert!(!left.contains("LISTEN") && !left.contains("ESTAB"), "{left}");
     });
 }
