@@ -50,7 +50,9 @@ lab:
 	scripts/install-packages build run lab
 	scripts/lab/lab
 
-bench: build
+bench: setup
+	scripts/install-packages bench
+	$(CARGO) build --locked --release --bins -p controld -p agentd
 	benches/run
 
 deny:
