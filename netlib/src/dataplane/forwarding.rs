@@ -78,7 +78,7 @@ impl Dataplane {
     async fn seen(&self) -> Result<Seen, DataplaneError> {
         let what = ["counters", "table", "inet", TABLE];
         match command::list(&self.root.file, &what).await? {
-            Some(listing) => Ok(read(&listing).map_err(NftError::Listing)?),
+            Some(listing) => Ok(read(&listing).map_err(NftError::Json)?),
             None => Ok(Seen::default()),
         }
     }

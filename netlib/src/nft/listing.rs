@@ -3,7 +3,10 @@
 //! Members come out as nft would take them in again. Everything else (chains, rules, declarations
 //! of sets) goes into one fingerprint, which tells whether somebody altered what we made.
 
+use super::element;
 use super::ruleset::{Elements, Family, SetName};
+use nftables::expr::Expression;
+use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -81,9 +84,11 @@ impl Listing {
         }
         if let Some(fields) = body.as_object_mut() {
             fields.remove("handle");
-            let elements = fields.remove("elem");
-            if let (Some(set), Some(Value::Array(elements))) = (known(family, &name), elements) {
-                self.sets.insert(set, elements.iter().map(element).collect());
+            if let Some(set) = known(family, &name)
+                && let Some(elements) = fields.get("elem").and_then(members)
+            {
+                self.sets.insert(set, elements);
+                fields.remove("elem");
             }
         }
         without_counts(&mut body);
@@ -106,17 +111,11 @@ fn without_counts(value: &mut Value) {
     }
 }
 
-/// An element as nft takes it: a map's is a pair of key and value, a concatenation a list.
-fn element(value: &Value) -> String {
-    match value {
-        Value::Array(pair) => pair.iter().map(element).collect::<Vec<_>>().join(" : "),
-        Value::Object(fields) => match &fields.get("concat") {
-            Some(Value::Array(parts)) => parts.iter().map(element).collect::<Vec<_>>().join(" . "),
-            _ => value.to_string(),
-        },
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+/// The members of a set of ours; `None` when there is one that we could not have added, which must
+/// then count as an alteration.
+fn members(listed: &Value) -> Option<Elements> {
+    let members = Vec::<Expression>::deserialize(listed).ok()?;
+    members.iter().map(element::words).collect()
 }
 
 #[cfg(test)]
@@ -149,5 +148,22 @@ mod tests {
         };
         assert_eq!(print("drop", 1, "a"), print("drop", 2, "b"));
         assert_ne!(print("drop", 1, "a"), print("accept", 1, "a"));
+    }
+
+    #[test]
+    fn members_that_we_could_not_have_added_are_an_alteration() {
+        let print = |member: &str| {
+            let mut listing = Listing::default();
+            let text =
+                format!(r#"{{"nftables": [{{"set": {{"name": "macs", "elem": [{member}]}}}}]}}"#);
+            listing.read(Family::Bridge, &text).unwrap();
+            (listing.fingerprint(), listing.sets.len())
+        };
+        let (ours, sets) = print(r#""a""#);
+        assert_eq!(sets, 1);
+        assert_eq!(print(r#"{"elem": {"val": "a", "comment": "mine"}}"#), (ours.clone(), 1));
+        let (theirs, sets) = print(r#"{"range": ["a", "b"]}"#);
+        assert_eq!(sets, 0);
+        assert_ne!(theirs, ours);
     }
 }

@@ -4,6 +4,7 @@
 //! one transaction of elements. Other people's tables are never listed, parsed or touched.
 
 pub mod command;
+pub mod element;
 pub mod generation;
 pub mod listing;
 pub mod ruleset;

@@ -3,6 +3,10 @@
 //! The text declares tables, sets and chains; it hardly ever changes, and then everything is
 //! replaced in one transaction. Members change all the time, as elements.
 
+use super::element;
+use nftables::batch::Batch;
+use nftables::schema::{Element, NfListObject, Nftables};
+use nftables::types::NfFamily;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -32,6 +36,15 @@ impl Family {
         match self {
             Self::Inet => "inet",
             Self::Bridge => "bridge",
+        }
+    }
+}
+
+impl From<Family> for NfFamily {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::Inet => Self::INet,
+            Family::Bridge => Self::Bridge,
         }
     }
 }
@@ -84,8 +97,8 @@ impl TextHash {
 pub enum Change {
     /// Nothing.
     None,
-    /// Members only; the script of one transaction.
-    Elements(String),
+    /// Members only, in one transaction.
+    Elements(Nftables<'static>),
     /// Everything; the script of one transaction.
     Replace(String),
 }
@@ -135,24 +148,32 @@ impl Ruleset {
     fn change_elements(&self, held: &Held) -> Change {
         let none = Elements::new();
         let names: BTreeSet<SetName> = self.sets.keys().chain(held.sets.keys()).copied().collect();
-        let mut removals = String::new();
-        let mut additions = String::new();
+        let mut additions = Vec::new();
+        let mut batch = Batch::new();
         for name in names {
             let wanted = self.sets.get(&name).unwrap_or(&none);
             let present = held.sets.get(&name).unwrap_or(&none);
-            write_elements(&mut removals, "delete", name, present.difference(wanted));
-            write_elements(&mut additions, "add", name, wanted.difference(present));
+            if let Some(members) = members(name, present.difference(wanted)) {
+                batch.delete(members);
+            }
+            additions.extend(members(name, wanted.difference(present)));
         }
         // A map's key cannot be added again before its old value is gone.
-        let script = removals + &additions;
-        if script.is_empty() { Change::None } else { Change::Elements(script) }
+        additions.into_iter().for_each(|members| batch.add(members));
+        let batch = batch.to_nftables();
+        if batch.objects.is_empty() { Change::None } else { Change::Elements(batch) }
     }
 
     fn replace(&self) -> String {
         let mut script = removal(self.families);
         script.push_str(&self.text);
-        for (name, elements) in &self.sets {
-            write_elements(&mut script, "add", *name, elements.iter());
+        for (SetName { family, name }, elements) in &self.sets {
+            if !elements.is_empty() {
+                let elements = Vec::from_iter(elements.iter().map(String::as_str)).join(", ");
+                let family = family.word();
+                let _infallible =
+                    writeln!(script, "add element {family} {TABLE} {name} {{ {elements} }}");
+            }
         }
         script
     }
@@ -171,19 +192,20 @@ pub fn removal(families: &[Family]) -> String {
     script
 }
 
-fn write_elements<'a>(
-    script: &mut String,
-    verb: &str,
+/// Members of a set as one object of a transaction; `None` when there are none.
+fn members<'a>(
     set: SetName,
-    elements: impl Iterator<Item = &'a String>,
-) {
-    let elements: Vec<&str> = elements.map(String::as_str).collect();
-    if !elements.is_empty() {
-        let (family, name) = (set.family.word(), set.name);
-        let elements = elements.join(", ");
-        let _infallible =
-            writeln!(script, "{verb} element {family} {TABLE} {name} {{ {elements} }}");
-    }
+    members: impl Iterator<Item = &'a String>,
+) -> Option<NfListObject<'static>> {
+    let members: Vec<_> = members.map(|member| element::expression(member)).collect();
+    (!members.is_empty()).then(|| {
+        NfListObject::Element(Element {
+            family: set.family.into(),
+            table: TABLE.into(),
+            name: set.name.into(),
+            elem: members.into(),
+        })
+    })
 }
 
 #[cfg(test)]
@@ -205,11 +227,17 @@ mod tests {
     }
 
     #[test]
-    fn members_change_as_elements_of_one_script() {
+    fn members_change_as_elements_of_one_transaction() {
         let change = rules(&["b . 2", "c . 3"]).change(Some(&rules(&["a . 1", "b . 2"]).held()));
-        let expected = "delete element bridge stampede macs { a . 1 }\n\
-                        add element bridge stampede macs { c . 3 }\n";
-        assert_eq!(change, Change::Elements(expected.into()));
+        let Change::Elements(batch) = change else { panic!("{change:?}") };
+        let member = |text: &str| {
+            let parts: Vec<&str> = text.split(" . ").collect();
+            serde_json::json!({"element": {"family": "bridge", "table": "stampede", "name": "macs",
+                "elem": [{"concat": parts}]}})
+        };
+        let expected = serde_json::json!({"nftables": [
+            {"delete": member("a . 1")}, {"add": member("c . 3")}]});
+        assert_eq!(serde_json::to_value(batch).unwrap(), expected);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use super::command::{self, NftError};
 use super::generation::Generations;
 use super::listing::{Listing, REMARK_PREFIX};
 use super::ruleset::{self, Change, Family, Held, Ruleset, TABLE, TextHash};
+use nftables::batch::Batch;
+use nftables::schema::{Chain, NfListObject};
 use std::fs::File;
 use std::io;
 
@@ -89,8 +91,8 @@ impl Tables {
     ) -> Result<u64, NftError> {
         match change {
             Change::None => Ok(0),
-            Change::Elements(script) => {
-                command::apply(namespace, &script).await?;
+            Change::Elements(batch) => {
+                command::apply_batch(namespace, &batch).await?;
                 Ok(1)
             }
             Change::Replace(script) => {
@@ -153,6 +155,12 @@ async fn sign(namespace: &File, wanted: &Ruleset, families: &[Family]) -> Result
     }
     let TextHash(text) = TextHash::of(&wanted.text);
     let fingerprint = listing.fingerprint();
-    let script = format!("add chain inet {TABLE} {REMARK_PREFIX}{text}_{fingerprint}\n");
-    command::apply(namespace, &script).await
+    let mut batch = Batch::new();
+    batch.add(NfListObject::Chain(Chain {
+        family: Family::Inet.into(),
+        table: TABLE.into(),
+        name: format!("{REMARK_PREFIX}{text}_{fingerprint}").into(),
+        ..Chain::default()
+    }));
+    command::apply_batch(namespace, &batch.to_nftables()).await
 }
