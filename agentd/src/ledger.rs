@@ -168,12 +168,13 @@ fn replay(mut bytes: &[u8], path: &Path) -> Option<Snapshot> {
     let mut held: Option<Snapshot> = None;
     while let Some((text, rest)) = next_record(bytes) {
         let answer = Answer::read(text).ok()?;
-        match held.clone().unwrap_or_default().apply(answer) {
-            Ok(next) => held = Some(next),
-            Err(error) => {
-                tracing::warn!(file = %path.display(), %error, "ledger record does not follow");
-                return held;
-            }
+        let mut next = held.take().unwrap_or_default();
+        let taken = next.take(answer);
+        // A refused record leaves what was held; before a first one that is nothing.
+        held = Some(next).filter(|next| !next.store.is_empty());
+        if let Err(error) = taken {
+            tracing::warn!(file = %path.display(), %error, "ledger record does not follow");
+            return held;
         }
         bytes = rest;
     }

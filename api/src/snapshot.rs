@@ -138,13 +138,24 @@ impl Snapshot {
     /// # Errors
     /// See [`ApplyError`].
     pub fn apply(&self, answer: Answer) -> Result<Self, ApplyError> {
+        let mut next = self.clone();
+        next.take(answer)?;
+        Ok(next)
+    }
+
+    /// Becomes the snapshot after `answer`, without a copy of all items for each of many changes.
+    /// Left as it was when that is refused.
+    ///
+    /// # Errors
+    /// See [`ApplyError`].
+    pub fn take(&mut self, answer: Answer) -> Result<(), ApplyError> {
         match answer {
             Answer::Full(full) => self.replace(full),
             Answer::Delta(delta) => self.advance(delta),
         }
     }
 
-    fn replace(&self, full: Full) -> Result<Self, ApplyError> {
+    fn replace(&mut self, full: Full) -> Result<(), ApplyError> {
         let mut hash = SetHash::default();
         let mut items = BTreeMap::new();
         for item in full.items {
@@ -161,10 +172,11 @@ impl Snapshot {
         {
             return Err(ApplyError::Stale { generation: full.generation, have: self.generation });
         }
-        Ok(Self { store: full.store, generation: full.generation, hash, items })
+        *self = Self { store: full.store, generation: full.generation, hash, items };
+        Ok(())
     }
 
-    fn advance(&self, delta: Delta) -> Result<Self, ApplyError> {
+    fn advance(&mut self, delta: Delta) -> Result<(), ApplyError> {
         if delta.store != self.store || delta.from != self.generation {
             return Err(ApplyError::Gap {
                 store: delta.store,
@@ -175,23 +187,35 @@ impl Snapshot {
         if delta.generation < self.generation {
             return Err(ApplyError::Stale { generation: delta.generation, have: self.generation });
         }
-        let mut next = self.clone();
-        for key in &delta.del {
-            if let Some(gone) = next.items.remove(key) {
-                next.hash.sub(gone.hash());
-            }
+        let mut hash = self.hash;
+        let mut replaced = Vec::with_capacity(delta.del.len() + delta.put.len());
+        for key in delta.del {
+            let gone = self.items.remove(&key);
+            replaced.push((key, gone));
         }
         for item in delta.put {
-            next.hash.add(item.hash());
-            if let Some(old) = next.items.insert(item.key.clone(), item) {
-                next.hash.sub(old.hash());
-            }
+            hash.add(item.hash());
+            let key = item.key.clone();
+            let old = self.items.insert(key.clone(), item);
+            replaced.push((key, old));
         }
-        if next.hash != delta.hash {
+        replaced.iter().filter_map(|(_, old)| old.as_ref()).for_each(|old| hash.sub(old.hash()));
+        if hash != delta.hash {
+            self.put_back(replaced);
             return Err(ApplyError::Hash { generation: delta.generation });
         }
-        next.generation = delta.generation;
-        Ok(next)
+        (self.hash, self.generation) = (hash, delta.generation);
+        Ok(())
+    }
+
+    /// Undoes changes, the last one first.
+    fn put_back(&mut self, replaced: Vec<(String, Option<Item>)>) {
+        for (key, old) in replaced.into_iter().rev() {
+            match old {
+                Some(old) => self.items.insert(key, old),
+                None => self.items.remove(&key),
+            };
+        }
     }
 }
 
@@ -259,7 +283,10 @@ mod tests {
             prop_assume!(new != old);
             let mut change = delta(1, &old, &new);
             change.put.clear();
-            prop_assert_eq!(held.apply(Answer::Delta(change)).unwrap_err(), ApplyError::Hash { generation: 2 });
+            let mut left = held.clone();
+            prop_assert_eq!(left.take(Answer::Delta(change)).unwrap_err(), ApplyError::Hash { generation: 2 });
+            prop_assert_eq!(sum(left.items.values()), held.hash);
+            prop_assert_eq!((left.hash, left.generation), (held.hash, 1));
         }
     }
 
