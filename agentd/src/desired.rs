@@ -60,6 +60,10 @@ impl Desired {
     /// disks and stopped containers stay.
     #[must_use]
     pub fn fenced(mut self) -> Self {
+        // Also where the snapshot does not say so yet: nothing new is to be made here.
+        if let Some(host) = &mut self.host {
+            host.fenced = true;
+        }
         self.networks.clear();
         self.members.clear();
         self.endpoints.clear();
@@ -114,4 +118,18 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::networks::fixture::desired;
+
+    #[test]
+    fn a_fenced_host_knows_it_and_runs_nothing() {
+        let fenced = desired().fenced();
+        assert!(fenced.host.unwrap().fenced, "also where only the refusal told");
+        assert!(fenced.networks.is_empty() && fenced.endpoints.is_empty());
+        assert!(fenced.containers.values().all(|it| it.guest.want == Want::Stopped));
+    }
 }

@@ -179,10 +179,14 @@ impl Jobs {
         None
     }
 
-    /// Forgets failures and restarts of instances that are gone.
+    /// Forgets failures and restarts of instances that are gone, and ends the work on them: nobody
+    /// waits any more for an image that is still downloading, and others wait for its turn.
     pub fn retain(&mut self, exists: impl Fn(&str) -> bool) {
         self.failures.retain(|uuid, _| exists(uuid));
         self.restarts.retain(|uuid, _| exists(uuid));
+        for (_, job) in self.running.extract_if(.., |uuid, _| !exists(uuid)) {
+            job.task.abort();
+        }
     }
 }
 
@@ -247,6 +251,24 @@ mod tests {
         jobs.collect(now);
         assert!(matches!(jobs.turn("v", None, now), Turn::Failed(ItemError { kind, .. }, _)
             if kind == ErrorKind::Internal));
+    }
+
+    #[tokio::test]
+    async fn work_on_what_nobody_wants_ends() {
+        let mut jobs = Jobs::new(Wake::default());
+        let slot = Arc::new(tokio::sync::Semaphore::new(1));
+        for uuid in ["gone", "wanted"] {
+            let slot = slot.clone();
+            jobs.begin(uuid, None, |_| async move {
+                let _slot = slot.acquire().await;
+                std::future::pending().await
+            });
+        }
+        jobs.retain(|uuid| uuid == "wanted");
+        assert_eq!(jobs.turn("gone", None, Instant::now()), Turn::Now);
+        assert_eq!(jobs.turn("wanted", None, Instant::now()), Turn::Busy(None));
+        jobs.retain(|_| false);
+        drop(slot.acquire().await.unwrap());
     }
 
     #[test]

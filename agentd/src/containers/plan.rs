@@ -201,16 +201,13 @@ fn exited(container: &Container, id: String, run: Option<&Run>, memory: Memory<'
     let never_took_place = info.started_at == run.before;
     // A reboot or an end of Docker is not the guest's own end; one that was seen before it is.
     let cut_off = run.boot != memory.boot && run.ended.is_none();
-    // Nor is a restart by hand that failed, for instance because nobody answered as the driver.
-    let kept_down = !info.error.is_empty();
+    // Nor is a restart by hand that failed, for instance because nobody answered as the driver; a
+    // start by hand that failed after its end brings no epoch back.
+    let kept_down = !info.error.is_empty() || info.ending == Ending::CutOff;
     if info.ending == Ending::Settling {
         return Step::Settle;
     }
-    if never_took_place
-        || cut_off
-        || kept_down
-        || (info.ending == Ending::CutOff && run.ended.is_none())
-    {
+    if never_took_place || cut_off || (kept_down && run.ended.is_none()) {
         return start(id);
     }
     let again = match guest.restart {

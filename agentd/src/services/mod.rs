@@ -123,7 +123,9 @@ impl Reconciler for Services {
                 Err(error) => fail(vni, ErrorKind::Transient, chain(&error)),
             }
         }
-        self.last = Some(Last { desired: desired.clone(), adopted, resolvers });
+        // What failed is tried, and told, again.
+        let whole = status.errors.is_empty();
+        self.last = whole.then(|| Last { desired: desired.clone(), adopted, resolvers });
         status
     }
 }

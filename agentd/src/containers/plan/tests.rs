@@ -112,6 +112,8 @@ fn a_failed_restart_by_hand_is_made_up_for() {
     let mut case = Case::held(RunState::Exited).run(started(2));
     case.infos.get_mut("c").unwrap().error = "cannot join network managed yet".into();
     assert_eq!(case.step(), Step::Start { id: id(), epoch: 2 });
+    case = case.run(Run { ended: Some(3), ..started(2) });
+    assert_eq!(case.step(), Step::Keep, "a start by hand that failed starts no epoch twice");
 }
 
 #[test]
