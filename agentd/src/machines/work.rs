@@ -3,7 +3,7 @@
 //! The record is written before the step it speaks of. A domain is created held, attached, and only
 //! then let go, so that its network is there before its first instruction.
 
-use super::driver::{Driver, End};
+use super::driver::{Driver, DriverError, End};
 use super::failure::MachineError;
 use super::images::{Images, Progress};
 use super::kvm::KvmError;
@@ -107,7 +107,7 @@ impl Workshop {
         record.ports = old.chain(ports.iter().copied()).collect();
         self.tools.store.write(&guest.uuid, &record)?;
         let outcome = self.bring_up(machine, &xml, &ports, desired).await;
-        if outcome.is_err() {
+        if outcome.as_ref().is_err_and(|error| !may_still_come(error)) {
             // Everything is made anew next time; what cannot be undone now is in the record.
             let _ = self.tools.driver.destroy(&guest.uuid).await;
             let _ = self.close(&record.ports).await;
@@ -254,6 +254,11 @@ impl Workshop {
         }
         Ok(())
     }
+}
+
+/// Whether the domain may be there after all: the next pass goes on with it, held as it is.
+fn may_still_come(error: &MachineError) -> bool {
+    matches!(error, MachineError::Driver(DriverError::Deadline { .. }))
 }
 
 fn ports_of(machine: &Machine) -> Vec<Port> {

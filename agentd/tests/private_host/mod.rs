@@ -28,6 +28,8 @@ pub struct PrivateHost {
 /// Runs `test` on a private host. Fails without root.
 pub fn on_private_host<F: Future<Output = ()>>(test: impl FnOnce(PrivateHost) -> F + Send) {
     assert!(nix::unistd::geteuid().is_root(), "this test needs root");
+    // While there is a network: building it may fetch a package.
+    guest_image();
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("new namespaces");
@@ -154,15 +156,15 @@ pub fn run(command: &[&str]) {
     assert!(status.is_ok_and(|status| status.success()), "{command:?} failed");
 }
 
-/// The small guest, built once from packages and kept in the target folder.
+/// The small guest, built once from packages, in the place where `make` builds it too.
 pub fn guest_image() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
+    let folder = here.join("../.build/images");
     fs::create_dir_all(&folder).expect("make the images' folder");
     // Tests of several binaries may build it at the same time.
-    let lock = fs::File::create(folder.join("lock")).expect("make the lock");
+    let lock = fs::File::create(folder.join("vm.qcow2.lock")).expect("make the lock");
     let _lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).expect("lock");
-    let image = folder.join("guest.qcow2");
+    let image = folder.join("vm.qcow2");
     let script = here.join("../tests/images/vm-image.sh");
     run(&[script.to_str().expect("a path"), image.to_str().expect("a path")]);
     image
