@@ -12,7 +12,7 @@ find_docker() {
   fi
   export DOCKER_HOST=unix://$volatile/docker.sock
   service_runs docker || start_private_docker
-  await 60 "an answer of the private dockerd ($(service_log docker))" docker_answers
+  await 120 "an answer of the private dockerd ($(service_log docker))" docker_answers
   say "the host runs no Docker: a private one is used, $DOCKER_HOST"
 }
 
@@ -34,7 +34,7 @@ find_libvirt() {
   fi
   export LIBVIRT_DEFAULT_URI="qemu:///system?socket=$private/libvirt/socket/libvirt-sock"
   service_runs libvirt || start_private_libvirt
-  await 60 "an answer of the private libvirtd ($(service_log libvirt))" libvirt_answers
+  await 120 "an answer of the private libvirtd ($(service_log libvirt))" libvirt_answers
   say "the host runs no libvirt: a private one is used, $LIBVIRT_DEFAULT_URI"
 }
 

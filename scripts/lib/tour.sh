@@ -23,7 +23,7 @@ take_tour() {
     '{name: "web", imageUuid: $image, command: "sh", commandArgs: ["-c", "hostname > /www/index.html; exec httpd -f -h /www"]}')")
   ensure images tour-machine "$(jq -nc --arg url "file://$state/images/vm.qcow2" \
     '{name: "tour-machine", url: $url, format: "qcow2"}')" >/dev/null
-  await_state 60 "containers/$container" running
+  await_state "$tour_limit" "containers/$container" running
   # The machine speaks to the container as soon as it is up, so the container comes first.
   machine=$(ensure virtualMachines "$tour_machine" "$(jq -nc --arg userdata "$tour_userdata" \
     '{name: "vm", imageUuid: "tour-machine", memoryMb: 192, userdata: $userdata}')")
