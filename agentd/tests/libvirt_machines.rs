@@ -53,7 +53,7 @@ impl Bed {
         let data = host.folder().join("data");
         std::fs::create_dir(&data).unwrap();
         let config = Config {
-            run_dir: host.folder().join("run-dir"),
+            run_dir: host.run_dir(),
             libvirt: host.uri(),
             virt_type: VirtType::Qemu,
             allow: ["file-images".to_owned()].into(),

@@ -83,6 +83,19 @@ impl PrivateHost {
         }
     }
 
+    /// Networks' namespaces are mounts below the folder, which could not be removed with them.
+    fn unmount_namespaces(&self) {
+        let entries = fs::read_dir(self.run_dir().join("netns")).into_iter().flatten();
+        for entry in entries.flatten() {
+            let _ = netlib::netns::remove(&entry.path());
+        }
+    }
+
+    /// Where an agent of this host keeps its namespaces.
+    pub fn run_dir(&self) -> PathBuf {
+        self.folder.path().join("run-dir")
+    }
+
     /// The URI of this host's libvirt.
     pub fn uri(&self) -> String {
         format!("qemu:///system?socket={}/sock/libvirt-sock", self.folder.path().display())
@@ -107,6 +120,7 @@ impl Drop for PrivateHost {
     fn drop(&mut self) {
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
+        self.unmount_namespaces();
         let Ok(files) = fs::read_dir(self.folder.path().join("run/qemu")) else { return };
         for file in files.flatten().filter(|file| is_pid_file(&file.path())) {
             let text = fs::read_to_string(file.path()).unwrap_or_default();
