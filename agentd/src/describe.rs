@@ -1,6 +1,7 @@
 //! An instance as its metadata tell it: one description for the service and for config drives.
 
 use crate::desired::Desired;
+use crate::machines::domain_xml::unmanaged_mac;
 use api::item::{Attachment, Guest, Nic};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +24,7 @@ pub fn machine(guest: &Guest, desired: &Desired) -> Instance {
 }
 
 fn instance(guest: &Guest, desired: &Desired, disks: Vec<u8>) -> Instance {
+    let is_machine = !disks.is_empty();
     Instance {
         id: guest.id.clone(),
         uuid: guest.uuid.clone(),
@@ -34,7 +36,7 @@ fn instance(guest: &Guest, desired: &Desired, disks: Vec<u8>) -> Instance {
         vcpu: guest.vcpu,
         public_keys: guest.public_keys.clone(),
         userdata: user_data(guest),
-        nics: guest.nics.iter().map(|nic| interface(nic, desired, !disks.is_empty())).collect(),
+        nics: guest.nics.iter().map(|nic| interface(guest, nic, desired, is_machine)).collect(),
         disks,
         account: guest.account.clone(),
         zone: desired.host.as_ref().map(|host| host.id.clone()).unwrap_or_default(),
@@ -55,17 +57,19 @@ fn user_data(guest: &Guest) -> Option<UserData> {
     }
 }
 
-fn interface(nic: &Nic, desired: &Desired, dhcp: bool) -> metadata::Nic {
+fn interface(guest: &Guest, nic: &Nic, desired: &Desired, is_machine: bool) -> metadata::Nic {
+    // What Docker gives a container on its own bridge is nobody's business here.
+    let unmanaged = is_machine.then(|| unmanaged_mac(&guest.uuid, nic.device));
     let mut described = metadata::Nic {
         device: nic.device,
-        mac: String::new(),
+        mac: unmanaged.unwrap_or_default(),
         network: String::new(),
         subnet: None,
         mtu: None,
         dns: Vec::new(),
         address: None,
         public_ip: None,
-        dhcp,
+        dhcp: is_machine,
     };
     if let Attachment::Managed { vni, ip, mac } = nic.attachment {
         described.mac = mac.to_string();
@@ -94,5 +98,9 @@ mod tests {
         assert_eq!(told.nics[0].address.unwrap().ip, GUEST);
         assert_eq!(told.nics[0].network, desired.networks[&VNI].id);
         assert!(told.nics[0].dhcp && !container(&guest, &desired).nics[0].dhcp);
+        // Config drives match interfaces by address: it must be the one that libvirt is given.
+        guest.nics[0].attachment = Attachment::Unmanaged { unmanaged: true };
+        assert_eq!(machine(&guest, &desired).nics[0].mac, unmanaged_mac(&guest.uuid, 0));
+        assert_eq!(container(&guest, &desired).nics[0].mac, "");
     }
 }

@@ -130,7 +130,7 @@ pub(crate) fn meta_data(instance: &Instance) -> Folder {
     if let Some(nic) = instance.primary() {
         set_primary(&mut tree, instance, nic);
     }
-    for nic in &instance.nics {
+    for nic in instance.nics.iter().filter(|nic| !nic.mac.is_empty()) {
         set_nic(&mut tree, instance, nic);
     }
     tree
@@ -163,7 +163,9 @@ fn set_keys(tree: &mut Folder, instance: &Instance) {
 }
 
 fn set_primary(tree: &mut Folder, instance: &Instance, nic: &Nic) {
-    tree.set("mac", &*nic.mac);
+    if !nic.mac.is_empty() {
+        tree.set("mac", &*nic.mac);
+    }
     if let Some(address) = nic.address {
         tree.set("local-ipv4", address.ip.to_string());
     }

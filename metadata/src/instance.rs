@@ -70,7 +70,7 @@ pub struct Instance {
 pub struct Nic {
     /// The device number; `eth<device>` in a container.
     pub device: u32,
-    /// The Ethernet address, as six hex pairs joined by colons.
+    /// The Ethernet address, as six hex pairs joined by colons; empty when it is not known.
     pub mac: String,
     /// The network's resource id.
     pub network: String,

@@ -194,7 +194,8 @@ fn interface(uuid: &str, nic: &Nic, networks: &BTreeMap<u32, Network>) -> String
 
 /// The same at every start, so that a guest which ties its settings to the address keeps them.
 /// QEMU's own prefix, in which nothing of ours on managed networks lies.
-fn unmanaged_mac(uuid: &str, device: u32) -> String {
+#[must_use]
+pub fn unmanaged_mac(uuid: &str, device: u32) -> String {
     let hash = blake3::hash(format!("{uuid}/{device}").as_bytes());
     let [a, b, c, ..] = hash.as_bytes();
     format!("52:54:00:{a:02x}:{b:02x}:{c:02x}")

@@ -141,3 +141,15 @@ fn a_bare_instance_has_no_empty_folders() {
         assert!(!listing.lines().any(|line| line == folder), "{folder}");
     }
 }
+
+#[test]
+fn an_interface_whose_address_nobody_knows_is_not_listed() {
+    let mut instance = example();
+    for nic in &mut instance.nics {
+        nic.mac.clear();
+    }
+    let tree = meta_data(&instance);
+    assert_eq!(tree.get(&["network"]), None);
+    assert_eq!(tree.get(&["mac"]), None);
+    assert_eq!(tree.get(&["local-ipv4"]).as_deref(), Some("10.42.0.5"));
+}
