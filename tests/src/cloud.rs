@@ -36,6 +36,7 @@ pub struct Cloud {
     pub underlay: Underlay,
     folder: PathBuf,
     logs: PathBuf,
+    passed: bool,
 }
 
 impl Cloud {
@@ -51,7 +52,8 @@ impl Cloud {
         let control = Node::start("control", &folder.join("control"), &logs)?;
         underlay.join(&control, CONTROLD)?;
         control.shell(&format!("cat >/etc/controld.toml <<'END'\n{SETTINGS}END"))?;
-        let mut cloud = Self { hosts: vec![], controld: None, control, underlay, folder, logs };
+        let mut cloud =
+            Self { hosts: vec![], controld: None, control, underlay, folder, logs, passed: false };
         cloud.start_controld()?;
         Ok(cloud)
     }
@@ -174,6 +176,16 @@ impl Cloud {
         Ok(())
     }
 
+    /// The last word of a test that passed. A cloud that goes without it tells what happened and
+    /// keeps the daemons' logs.
+    ///
+    /// # Errors
+    /// Never; it fits the end of a test.
+    pub fn passed(mut self) -> Result<()> {
+        self.passed = true;
+        Ok(())
+    }
+
     /// Where the daemons' logs are.
     #[must_use]
     pub fn logs(&self) -> &Path {
@@ -183,14 +195,14 @@ impl Cloud {
 
 impl Drop for Cloud {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if !self.passed {
             self.tell_what_happened();
         }
         self.hosts.clear();
         self.controld = None;
         for node in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             // Logs stay for whoever looks for the reason of a failure.
-            if !(std::thread::panicking() && node.file_name() == "logs") {
+            if self.passed || node.file_name() != "logs" {
                 let _ = fs::remove_dir_all(node.path());
             }
         }

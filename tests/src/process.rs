@@ -16,6 +16,7 @@ pub struct Process {
     entered: Child,
     pid: Pid,
     log: PathBuf,
+    asked: bool,
 }
 
 impl Process {
@@ -38,7 +39,7 @@ impl Process {
             child_of(entered.id()).map(Ok)
         })?;
         match pid {
-            Ok(pid) => Ok(Self { name: name.into(), entered, pid, log }),
+            Ok(pid) => Ok(Self { name: name.into(), entered, pid, log, asked: false }),
             Err(status) => {
                 bail!("{name} ended at once with {status}: {}", fs::read_to_string(log)?)
             }
@@ -83,6 +84,7 @@ impl Process {
     }
 
     fn end(mut self, signal: Signal) -> Result<ExitStatus> {
+        self.asked = true;
         kill(self.pid, signal).with_context(|| format!("cannot end {}", self.name))?;
         Ok(self.entered.wait()?)
     }
@@ -90,9 +92,16 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if matches!(self.entered.try_wait(), Ok(None)) {
-            let _ = kill(self.pid, Signal::SIGKILL);
-            let _ = self.entered.wait();
+        match self.entered.try_wait() {
+            Ok(None) => {
+                let _ = kill(self.pid, Signal::SIGKILL);
+                let _ = self.entered.wait();
+            }
+            // Nobody asked it to.
+            Ok(Some(status)) if !self.asked => {
+                eprintln!("{} ended by itself with {status}", self.log.display());
+            }
+            _ => {}
         }
     }
 }

@@ -23,7 +23,7 @@ fn docker_restart_by_hand_keeps_address_and_connection_also_without_controld() -
     cloud.start_controld()?;
     let shown = cloud.api().wait_for_state(&web.path, "running", LIMIT)?;
     ensure!(shown["primaryIpAddress"] == web.address.to_string(), "the address is {shown}");
-    Ok(())
+    cloud.passed()
 }
 
 fn restart_and_check(cloud: &Cloud, web: &Guest, peer: &Guest) -> Result<()> {
@@ -67,7 +67,8 @@ fn a_container_run_by_hand_gets_address_and_name_and_is_left_alone() -> Result<(
         let left = cloud.api().list("containers?name=first&removed_null=1")?;
         ensure!(left.is_empty(), "it is still shown: {left:?}");
         Ok(())
-    })
+    })?;
+    cloud.passed()
 }
 
 /// Docker's id, its start, and the address of a container started with plain Docker.
