@@ -44,6 +44,9 @@ for device in null zero full random urandom tty net/tun; do
   mount --bind "/dev/$device" "$folder/dev/$device"
 done
 ln -s /proc/self/fd "$folder/dev/fd"
+ln -s fd/0 "$folder/dev/stdin"
+ln -s fd/1 "$folder/dev/stdout"
+ln -s fd/2 "$folder/dev/stderr"
 ln -s pts/ptmx "$folder/dev/ptmx"
 mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$folder/dev/pts"
 mount -t tmpfs tmpfs "$folder/dev/shm"
