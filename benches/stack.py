@@ -31,7 +31,8 @@ class Stack:
         self.ns = TAG
         sh(["ip", "netns", "add", self.ns])
         finally_do(lambda: sh(["ip", "netns", "del", self.ns], check=False))
-        for line in ("link set lo up", "link add up type bridge", "addr add 192.0.2.10/24 dev up", "link set up up"):
+        for line in ("link set lo up", "link add uplink type bridge", "addr add 192.0.2.10/24 dev uplink",
+                     "link set uplink up", "route add default via 192.0.2.1"):
             sh(["ip", "-n", self.ns] + line.split())
         self.docker_socket = os.path.join(WORK, "docker.sock")
         self.plugins = os.path.join(WORK, "plugins")
@@ -59,7 +60,8 @@ class Stack:
         sh(["cp", "/bin/busybox", root])
         for applet in ("sh", "true", "sleep"):
             os.symlink("busybox", os.path.join(root, applet))
-        sh("tar -C %s/rootfs -c . | docker -H unix://%s import - bench:1" % (WORK, self.docker_socket))
+        sh("tar -C %s/rootfs -c . | docker -H unix://%s import -c 'CMD [\"/bin/sleep\", \"86400\"]' - bench:1"
+           % (WORK, self.docker_socket))
         finally_do(lambda: sh("docker -H unix://%s ps -aq | xargs -r docker -H unix://%s rm -f"
                               % (self.docker_socket, self.docker_socket), check=False))
 
@@ -95,6 +97,8 @@ class Stack:
                                "--data", os.path.join(WORK, "agentd"), "--run-dir", os.path.join(WORK, "run")], check=False))
         finally_do(lambda: self.agentd.terminate() or self.agentd.wait(15))
         wait_for(lambda: any(h["state"] == "active" for h in self.list("hosts")), 60, self.agentd, "host active")
+        if not simulate:
+            wait_for(lambda: self.docker("network", "inspect", "managed").returncode == 0, 30, self.agentd, "network managed")
 
     def connection(self):
         """A connection to controld. Sockets keep the namespace they were made in, so it is made inside."""
