@@ -64,8 +64,8 @@ show_container_side() {
 in_container() {
   local docker_id=$1
   shift
-  say "$ docker exec web $*"
-  docker exec "$docker_id" "$@" | sed 's/^/   /'
+  say "in web: $*"
+  docker exec "$docker_id" "$@" | sed "s/^/   /"
 }
 
 tell_how_to_go_on() {
