@@ -60,17 +60,31 @@ fn ids(state: &State, numbers: &[i64]) -> Value {
     numbers.iter().map(|number| id(state, Some(*number))).collect()
 }
 
+/// Fields that a row shows by itself, so that lists can be narrowed by them without their views.
+pub const LIGHT: &[&str] = &["uuid", "name", "accountId", "created", "removed"];
+
+/// One of the fields that a row shows by itself.
+#[must_use]
+pub fn light(state: &State, row: &Row, name: &str) -> Value {
+    match name {
+        "uuid" => row.uuid.as_str().into(),
+        "name" => row.name.clone().into(),
+        "accountId" => id(state, Some(row.account)),
+        "created" => clock::text(row.created).into(),
+        "removed" => row.removed.map(clock::text).into(),
+        _ => Value::Null,
+    }
+}
+
 fn common(state: &State, row: &Row) -> Fields {
     let mut fields = Fields::new();
+    for name in LIGHT {
+        put(&mut fields, name, light(state, row, name));
+    }
     put(&mut fields, "kind", row.body.kind());
-    put(&mut fields, "uuid", row.uuid.as_str());
-    put(&mut fields, "name", row.name.clone());
     put(&mut fields, "description", row.description.clone());
-    put(&mut fields, "accountId", id(state, Some(row.account)));
     put(&mut fields, "state", if row.removed.is_some() { "removed" } else { "active" });
     put(&mut fields, "transitioning", Transitioning::No.word());
-    put(&mut fields, "created", clock::text(row.created));
-    put(&mut fields, "removed", row.removed.map(clock::text));
     put(&mut fields, "data", row.data.clone());
     fields
 }
@@ -280,6 +294,12 @@ fn message(
             placement::candidates(&state.world, instance, |host| state.observed.liveness(host));
         return placement::choose(&placement::need(instance), &candidates).err();
     };
+    if host.host().is_some_and(|host| host.fenced) {
+        let id = host.public_id();
+        return Some(format!(
+            "host {id} was taken out of the cloud: remove and purge, create anew"
+        ));
+    }
     if state.liveness(host) == Liveness::Disconnected {
         return Some(format!("host {} is disconnected", host.public_id()));
     }

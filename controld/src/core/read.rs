@@ -3,10 +3,11 @@
 use super::{Caller, Core, Figures, Linked, View};
 use crate::clock;
 use crate::intent::input::may_see;
-use crate::model::{Row, number_of};
+use crate::intent::life::addresses_of;
+use crate::model::{Body, Row, number_of};
 use crate::observed::Liveness;
 use crate::shared::State;
-use crate::show::show;
+use crate::show::{LIGHT, light, show};
 use api::schema::{Path, Type};
 use serde_json::Value;
 use std::sync::Arc;
@@ -31,11 +32,31 @@ impl Core {
         listed(&state, caller, kind).iter().map(|row| show(&state, row)).collect()
     }
 
+    /// The same as views that have only the given ones of [`LIGHT`] and no actions: enough to choose
+    /// a page of a list, whose views are then built.
+    #[must_use]
+    pub fn outline(&self, caller: &Caller, kind: &str, names: &[&str]) -> Vec<View> {
+        let state = self.0.shared.read();
+        let outline = |row: &&Arc<Row>| View {
+            kind: row.body.kind(),
+            id: row.public_id(),
+            fields: names
+                .iter()
+                .filter(|name| LIGHT.contains(name))
+                .map(|name| ((*name).to_owned(), light(&state, row, name)))
+                .collect(),
+            actions: Vec::new(),
+            generation: row.generation,
+        };
+        listed(&state, caller, kind).iter().map(outline).collect()
+    }
+
     /// What a resource's link leads to; none when the resource or the link does not exist.
     #[must_use]
     pub fn link(&self, caller: &Caller, kind: &str, id: &str, link: &str) -> Option<Linked> {
         let state = self.0.shared.read();
-        let view = show(&state, row(&state, caller, kind, id)?);
+        let from = row(&state, caller, kind, id)?;
+        let view = show(&state, from);
         let link = api::schema::find(view.kind)?.link(link)?;
         let own = |field: &str| {
             let id = view.fields.get(field).and_then(Value::as_str)?;
@@ -49,7 +70,7 @@ impl Core {
                     view.fields.get(field).and_then(Value::as_str) == Some(id)
                 };
                 Linked::Many(
-                    listed(&state, caller, link.target)
+                    theirs(&state, caller, from, link.target, field)
                         .iter()
                         .map(|row| show(&state, row))
                         .filter(|other| ours(other, &view.id))
@@ -95,15 +116,39 @@ pub(super) fn row<'a>(
 }
 
 fn listed<'a>(state: &'a State, caller: &Caller, kind: &str) -> Vec<&'a Arc<Row>> {
-    let since = clock::now() - SHOWN_AFTER_REMOVAL;
     let Some(base) = api::schema::find(kind) else { return Vec::new() };
     let below = |other: &&&'static Type| api::schema::is_a(other, base);
-    let mut rows: Vec<&Arc<Row>> = api::schema::TABLE
-        .iter()
-        .filter(below)
-        .flat_map(|kind| state.world.of_kind(kind.id))
-        .filter(|row| row.removed.is_none_or(|removed| removed > since) && may_see(caller, row))
-        .collect();
+    let rows = api::schema::TABLE.iter().filter(below);
+    visible(caller, rows.flat_map(|kind| state.world.of_kind(kind.id)))
+}
+
+/// Those a caller may see in lists, by number.
+fn visible<'a>(caller: &Caller, rows: impl Iterator<Item = &'a Arc<Row>>) -> Vec<&'a Arc<Row>> {
+    let since = clock::now() - SHOWN_AFTER_REMOVAL;
+    let shown = |row: &&Arc<Row>| row.removed.is_none_or(|at| at > since) && may_see(caller, row);
+    let mut rows: Vec<&Arc<Row>> = rows.filter(shown).collect();
     rows.sort_unstable_by_key(|row| row.id);
     rows
+}
+
+/// Rows of kind `target` among which are all those that name `row` in `field`: where an index leads
+/// to them, few more; else all of that kind.
+fn theirs<'a>(
+    state: &'a State,
+    caller: &Caller,
+    row: &'a Row,
+    target: &str,
+    field: &str,
+) -> Vec<&'a Arc<Row>> {
+    let world = &state.world;
+    let rows = |ids: Vec<i64>| visible(caller, ids.into_iter().filter_map(|id| world.row(id)));
+    match (target, field, &row.body) {
+        ("nic", "instanceId", Body::Instance(instance)) => rows(instance.nics.clone()),
+        ("ipAddress", "instanceId", Body::Instance(_)) => {
+            rows(addresses_of(world, row.id).into_iter().map(|(address, _)| address).collect())
+        }
+        ("ipAddress", "nicId", Body::Nic(nic)) => rows(nic.address.into_iter().collect()),
+        ("instance", "hostId", Body::Host(_)) => visible(caller, world.on_host(row.id)),
+        _ => listed(state, caller, target),
+    }
 }

@@ -33,6 +33,13 @@ pub fn act(
         let state = context.state(instance);
         return Err(Refusal::not_available(action, &row.public_id(), state));
     }
+    let brings_up = matches!(action, "start" | "restart" | "restore");
+    if brings_up && instance.host.is_some() && is_cut_off(draft.world(), id) {
+        return Err(Refusal::conflict(format!(
+            "the host of {} was taken out of the cloud: remove and purge it, then create it anew",
+            row.public_id()
+        )));
+    }
     match action {
         "start" => start(draft, context, id, Via::Start),
         "restart" => start(draft, context, id, Via::Restart),
@@ -125,7 +132,7 @@ pub fn purge(draft: &mut Draft<'_>, context: &Context, id: i64) {
     }
 }
 
-pub(super) fn want_purged(draft: &mut Draft<'_>, id: i64) {
+fn want_purged(draft: &mut Draft<'_>, id: i64) {
     edit(draft, id, |row, generation| {
         want(row, generation, Want::Purged, Via::Purge);
         if let Body::Instance(instance) = &mut row.body {
@@ -178,7 +185,8 @@ pub fn due(draft: &mut Draft<'_>, context: &Context, id: i64) {
 }
 
 /// The addresses of an instance with their networks.
-pub(super) fn addresses_of(world: &World, id: i64) -> Vec<(i64, i64)> {
+#[must_use]
+pub fn addresses_of(world: &World, id: i64) -> Vec<(i64, i64)> {
     let nics = world.row(id).and_then(|row| row.instance()).map(|instance| &instance.nics);
     nics.into_iter()
         .flatten()

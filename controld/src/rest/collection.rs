@@ -1,33 +1,84 @@
 //! Lists as documents.
 
 use super::document::with_included;
-use super::filters;
+use super::filters::{self, Term};
 use super::handle::Context;
 use super::page::{Order, Page, cut};
 use super::request::Reply;
 use crate::core::View;
+use crate::show::LIGHT;
 use api::schema::filter::modifiers;
 use api::schema::render::{LIST_PARAMETERS, collection_url};
 use api::schema::{Link, TABLE, Type, is_a};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+/// Which of a list's resources the query asks for.
+struct Choice {
+    terms: Vec<Term>,
+    order: Order,
+}
+
+impl Choice {
+    fn read(context: &Context, kind: &'static Type) -> Self {
+        let (query, grants) = (&context.request.query, context.grants());
+        let terms = filters::read(kind, query, grants);
+        Self { terms, order: Order::read(kind, query, grants) }
+    }
+
+    /// The fields it looks at.
+    fn fields(&self) -> Vec<&'static str> {
+        let fields = self.terms.iter().map(Term::field).chain(self.order.field);
+        fields.map(|field| field.name).collect()
+    }
+
+    fn page(&self, context: &Context, mut views: Vec<View>) -> Page {
+        views.iter_mut().for_each(name_itself);
+        views.retain(|view| self.terms.iter().all(|term| term.holds(&view.fields)));
+        cut(views, self.order, &context.request.query)
+    }
+}
+
+/// All resources of a type, narrowed, ordered and cut as the query asks. Only the page's views are
+/// built, if what is asked for can be told without them.
+#[must_use]
+pub fn all(context: &Context, kind: &'static Type) -> Reply {
+    let choice = Choice::read(context, kind);
+    let (core, caller) = (&context.core, &context.caller);
+    let fields = choice.fields();
+    let page = if fields.iter().all(|name| ["id", "type"].contains(name) || LIGHT.contains(name)) {
+        let mut page = choice.page(context, core.outline(caller, kind.id, &fields));
+        let full = page.views.iter().filter_map(|view| core.get(caller, view.kind, &view.id));
+        page.views = full.collect();
+        page
+    } else {
+        choice.page(context, core.list(caller, kind.id))
+    };
+    document(context, kind, &choice, &page, &collection_url(kind, &context.request.base))
+}
+
 /// Narrows, orders and cuts a list as the query asks. `this` is its URL without the query.
 #[must_use]
-pub fn list(context: &Context, kind: &'static Type, mut views: Vec<View>, this: &str) -> Reply {
-    let query = &context.request.query;
-    let grants = context.grants();
-    let terms = filters::read(kind, query, grants);
-    views.iter_mut().for_each(name_itself);
-    views.retain(|view| terms.iter().all(|term| term.holds(&view.fields)));
-    let order = Order::read(kind, query, grants);
-    let page = cut(views, order, query);
+pub fn list(context: &Context, kind: &'static Type, views: Vec<View>, this: &str) -> Reply {
+    let choice = Choice::read(context, kind);
+    let page = choice.page(context, views);
+    document(context, kind, &choice, &page, this)
+}
+
+fn document(
+    context: &Context,
+    kind: &'static Type,
+    choice: &Choice,
+    page: &Page,
+    this: &str,
+) -> Reply {
     let included = included(context, kind);
     let data = page.views.iter().map(|view| with_included(context, view, &included)).collect();
+    let filters = filters::document(kind, &choice.terms, context.grants());
     let mut document = shell(context, kind, data, this);
-    document.insert("filters".into(), filters::document(kind, &terms, grants));
-    document.insert("pagination".into(), pagination(context, &page, this));
-    document.insert("sort".into(), sort(order));
+    document.insert("filters".into(), filters);
+    document.insert("pagination".into(), pagination(context, page, this));
+    document.insert("sort".into(), sort(choice.order));
     document.insert("sortLinks".into(), sort_links(context, kind, this));
     Reply::json(StatusCode::OK, Value::Object(document))
 }

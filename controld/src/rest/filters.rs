@@ -32,6 +32,12 @@ fn term(kind: &'static Type, name: &str, value: &str, grants: Grants<'_>) -> Opt
 }
 
 impl Term {
+    /// The field it looks at.
+    #[must_use]
+    pub fn field(&self) -> &'static Field {
+        self.field
+    }
+
     /// Whether a resource with these fields is meant.
     #[must_use]
     pub fn holds(&self, fields: &Map<String, Value>) -> bool {

@@ -51,8 +51,7 @@ pub fn schema(context: &Context, kind: &'static Type) -> Reply {
 /// A list.
 #[must_use]
 pub fn list(context: &Context, kind: &'static Type) -> Reply {
-    let views = context.core.list(&context.caller, kind.id);
-    collection::list(context, kind, views, &collection_url(kind, &context.request.base))
+    collection::all(context, kind)
 }
 
 /// A resource, once it is in the state that the query wants to wait for.

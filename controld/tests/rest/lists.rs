@@ -95,3 +95,21 @@ async fn every_link_of_every_resource_is_served() {
     assert_eq!(web["nics"][0]["type"], "nic");
     assert_eq!(web["ipAddresses"][0]["address"], web["primaryIpAddress"]);
 }
+
+#[tokio::test]
+async fn a_list_shows_what_its_resources_show() {
+    let api = Api::open().await;
+    for name in ["a", "b", "c"] {
+        api.create("/v1/containers", json!({"imageUuid": "docker:x", "name": name})).await;
+    }
+    // Chosen by what rows show by themselves, and by what only views have.
+    for query in ["", "name=b", "sort=name&order=desc", "removed_null=1&limit=2", "state=creating"]
+    {
+        let list = api.get(&format!("/v1/containers?{query}")).await.body;
+        let shown = list["data"].as_array().unwrap();
+        assert!(!shown.is_empty(), "{query}");
+        for one in shown {
+            assert_eq!(*one, api.get(one["links"]["self"].as_str().unwrap()).await.body, "{query}");
+        }
+    }
+}

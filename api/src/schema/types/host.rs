@@ -1,6 +1,6 @@
 //! Hosts, and the images that guests on them start from.
 
-use super::super::field::{Field, FieldType, boolean, int, map, one_of, string};
+use super::super::field::{Field, FieldType, boolean, date, int, map, one_of, string};
 use super::super::format::Format;
 use super::super::resource::{Action, Link, Type};
 use serde_json::Value;
@@ -14,6 +14,7 @@ pub(super) static HOST: Type = Type::new("host", "hosts")
         string("version").nullable().about("The version of its agentd"),
         int("number").nullable().about("1 to 65534; its addresses inside networks follow from it"),
         string("agentState").nullable().about("Whether its agentd is heard of"),
+        date("lastSeen").about("When its agentd was last heard of, since controld's start"),
         string("address").nullable().about("Where other hosts reach it"),
         Field::new("addresses", FieldType::Array(&FieldType::String)).nullable(),
         int("cpus").nullable(),
