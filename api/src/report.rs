@@ -102,12 +102,21 @@ pub struct Instance {
     /// The exit status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<i32>,
+    /// It ended by itself, and its restart policy does not start it again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub over: bool,
     /// What to tell the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Percent of the preparation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<u8>,
+}
+
+// The signature is serde's.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// A container that somebody attached to a managed network by hand.

@@ -16,6 +16,10 @@ const LAST_VNI: u32 = 0x00ff_ffff;
 /// comes last. None when there is none.
 #[must_use]
 pub fn address(pool: Option<&Pool>, network: &Network, subnet: &Subnet) -> Option<(Ipv4Addr, Mac)> {
+    // A network has one subnet, so that a full one is known without a search.
+    if pool.is_some_and(|pool| pool.ips.len() >= subnet.size() as usize) {
+        return None;
+    }
     let (start, end) = (u32::from(subnet.start_address), u32::from(subnet.end_address));
     let after = pool
         .and_then(|pool| pool.last)

@@ -12,6 +12,7 @@ pub use open::OpenError;
 
 use crate::ca::Authority;
 use crate::context::Context;
+use crate::reports;
 use crate::shared::Shared;
 use crate::writer::Writer;
 use api::item::Overlay;
@@ -37,6 +38,12 @@ pub(crate) struct Inner {
     pub(crate) boot: String,
     pub(crate) admin: i64,
     pub(crate) reports: std::path::PathBuf,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        reports::keep(&self.shared, &self.reports);
+    }
 }
 
 /// Who asks.

@@ -4,7 +4,7 @@
 //! Nothing is durable until the writer has committed, and all of it can be taken back.
 
 use crate::model::{Body, Millis, Row};
-use crate::store::Work;
+use crate::store::{Remembered, Work};
 use crate::world::{Answer, Change, World};
 use std::sync::Arc;
 
@@ -77,15 +77,12 @@ impl<'a> Draft<'a> {
 
     /// Remembers the answer to a create, or forgets it.
     pub fn remember(&mut self, account: i64, key: String, answer: Option<Answer>) {
-        match &answer {
-            Some(answer) => {
-                self.world.answers.insert((account, key.clone()), answer.clone());
-            }
-            None => {
-                self.world.answers.remove(&(account, key.clone()));
-            }
-        }
-        self.work.answers.push(((account, key), answer));
+        let place = (account, key);
+        let old = match &answer {
+            Some(answer) => self.world.answers.insert(place.clone(), answer.clone()),
+            None => self.world.answers.remove(&place),
+        };
+        self.work.answers.push(Remembered { place, answer, old });
     }
 
     fn change(&mut self, change: Change) {
@@ -113,13 +110,14 @@ impl<'a> Draft<'a> {
 
 /// Takes a job's changes out of the world again.
 pub fn take_back(world: &mut World, work: Work) {
-    for (id, (_, old)) in work.changes {
+    // Later rows may have taken what earlier ones gave up, so they go first.
+    for (id, (_, old)) in work.changes.into_iter().rev() {
         world.apply(old.map_or(Change::Delete(id), Change::Put));
     }
-    for ((account, key), answer) in work.answers {
-        match answer {
-            Some(_) => world.answers.remove(&(account, key)),
-            None => None,
+    for Remembered { place, old, .. } in work.answers.into_iter().rev() {
+        match old {
+            Some(old) => world.answers.insert(place, old),
+            None => world.answers.remove(&place),
         };
     }
 }
@@ -152,5 +150,61 @@ impl NewRow {
             data: crate::core::Fields::new(),
             body,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Address;
+    use std::net::Ipv4Addr;
+
+    const IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    fn address(ip: Ipv4Addr) -> NewRow {
+        let address = Address {
+            network: 1,
+            subnet: 2,
+            ip,
+            mac: api::derive::guest_mac([2, 0, 1], ip),
+            nic: None,
+            granted: None,
+            host: None,
+            seq: 1,
+            rests_until: None,
+        };
+        NewRow::of(1, Body::Address(address))
+    }
+
+    #[test]
+    fn what_was_handed_on_is_handed_back() {
+        let (mut world, mut next_id) = (World::default(), 1);
+        let mut draft = Draft::new(&mut world, &mut next_id, 1, 0);
+        let first = draft.add(address(IP));
+        let key = || "key".to_owned();
+        let answer = Answer { request: "r".into(), made: 1, ids: vec![first] };
+        draft.remember(1, key(), Some(answer.clone()));
+        drop(draft);
+        let mut draft = Draft::new(&mut world, &mut next_id, 2, 0);
+        draft.delete(first);
+        let second = draft.add(address(IP));
+        draft.remember(1, key(), None);
+        let work = draft.finish();
+        assert_eq!(world.presence().pool(1).unwrap().ips[&IP], second);
+        take_back(&mut world, work);
+        let pool = world.presence().pool(1).unwrap();
+        assert_eq!((pool.ips.get(&IP), pool.ips.len()), (Some(&first), 1));
+        assert_eq!(world.answers.get(&(1, key())), Some(&answer));
+    }
+
+    #[test]
+    fn a_change_of_an_address_is_no_taking() {
+        let (mut world, mut next_id) = (World::default(), 1);
+        let mut draft = Draft::new(&mut world, &mut next_id, 1, 0);
+        let first = draft.add(address(IP));
+        let later = Ipv4Addr::new(10, 0, 0, 9);
+        draft.add(address(later));
+        draft.edit(first, |row| row.name = Some("changed".into()));
+        assert_eq!(draft.world().presence().pool(1).unwrap().last, Some(later));
     }
 }

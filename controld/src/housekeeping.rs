@@ -5,8 +5,10 @@ use crate::clock;
 use crate::core::{Core, Refusal};
 use crate::draft::Draft;
 use crate::intent::{establish, life};
+use crate::judge::judge;
 use crate::model::{Body, Want};
 use crate::placement;
+use crate::reports;
 use crate::shared::State;
 use crate::world::World;
 use std::collections::BTreeSet;
@@ -18,6 +20,9 @@ const PAUSE: Duration = Duration::from_secs(30);
 
 /// Time between two sweeps, which look at all rows.
 const SWEEP: Duration = Duration::from_secs(600);
+
+/// Time between two writings of hosts' reports to files.
+const KEEP: Duration = Duration::from_secs(10);
 
 /// Rows dealt with in one transaction.
 const AT_ONCE: usize = 200;
@@ -35,6 +40,7 @@ pub fn start(core: Core) {
     drop(core);
     tokio::spawn(async move {
         let mut swept: Option<Instant> = None;
+        let mut kept = Instant::now();
         loop {
             let Some(inner) = weak.upgrade() else { return };
             let next = {
@@ -43,6 +49,10 @@ pub fn start(core: Core) {
                 if swept.is_none_or(|swept| swept.elapsed() > SWEEP) {
                     swept = Some(Instant::now());
                     sweep(&core).await;
+                }
+                if kept.elapsed() > KEEP {
+                    kept = Instant::now();
+                    keep(&core).await;
                 }
                 next_look(&core)
             };
@@ -74,7 +84,10 @@ pub async fn look(core: &Core) {
     let (due, waiting, leaving) = {
         let state = core.0.shared.read();
         let due: Vec<i64> = state.world.due(now).take(AT_ONCE).map(|row| row.id).collect();
-        let leaving = state.world.leaving().filter_map(|row| row.instance()?.host);
+        let leaving = state.world.leaving().filter_map(|row| {
+            let instance = row.instance()?;
+            judge(instance, state.seen(instance).as_ref()).and(instance.host)
+        });
         (due, can_be_placed(&state), leaving.collect::<BTreeSet<i64>>())
     };
     // What was created and purged between two polls needs no report: its host was never told.
@@ -117,6 +130,15 @@ async fn sweep(core: &Core) {
         if failed {
             return;
         }
+    }
+}
+
+/// Writes new reports to files.
+async fn keep(core: &Core) {
+    let (shared, directory) = (core.0.shared.clone(), core.0.reports.clone());
+    let written = tokio::task::spawn_blocking(move || reports::keep(&shared, &directory));
+    if let Err(error) = written.await {
+        tracing::warn!(%error, "reports not kept");
     }
 }
 

@@ -56,7 +56,7 @@ pub fn judge(instance: &Instance, seen: Option<&Seen>) -> Option<Judgement> {
 fn ended(instance: &Instance, seen: &Seen) -> Option<Judgement> {
     match instance.restart {
         Restart::Always => None,
-        Restart::OnFailure { .. } if seen.exit != Some(0) => None,
+        Restart::OnFailure { .. } if seen.exit != Some(0) && !seen.over => None,
         Restart::OnFailure { .. } | Restart::Stop => {
             Some(if instance.triggered_stop.as_deref() == Some("remove") {
                 Judgement::Remove
@@ -160,6 +160,18 @@ mod tests {
         assert_eq!(ended(Restart::Always, None, 1), None);
         assert_eq!(ended(on_failure, None, 1), None);
         assert_eq!(ended(on_failure, None, 0), stopped);
+    }
+
+    #[test]
+    fn a_failure_whose_retries_are_used_up_is_an_end() {
+        let restart = Restart::OnFailure { maximum: 2 };
+        let wanted = Instance { restart, ..instance(Want::Running, Via::Start) };
+        let failed = Seen { exit: Some(1), ..seen(2, Phase::Exited, None) };
+        assert_eq!(judge(&wanted, Some(&failed)), None, "it is tried again");
+        let over = Seen { over: true, ..failed };
+        assert_eq!(judge(&wanted, Some(&over)), Some(Judgement::Stop { message: None }));
+        let remove = Instance { triggered_stop: Some("remove".into()), ..wanted };
+        assert_eq!(judge(&remove, Some(&over)), Some(Judgement::Remove));
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Seen {
     pub error: Option<report::ErrorKind>,
     /// The exit status.
     pub exit: Option<i32>,
+    /// Whether its restart policy starts it no more.
+    pub over: bool,
     /// What to tell the user.
     pub message: Option<String>,
     /// Percent of the preparation.
@@ -59,6 +61,8 @@ pub struct Seen {
 struct Contact {
     report: Option<Arc<Report>>,
     stale: bool,
+    // Newer than the file of it.
+    unsaved: bool,
     heard: Option<Instant>,
     // The same by the wall clock, for display.
     heard_at: Option<Millis>,
@@ -98,8 +102,20 @@ impl Observed {
             return false;
         }
         contact.stale = false;
+        contact.unsaved = true;
         contact.report = Some(Arc::new(report));
         true
+    }
+
+    /// Reports that came since the last call, by host.
+    pub fn take_unsaved(&mut self) -> Vec<(i64, Arc<Report>)> {
+        let unsaved = self.hosts.iter_mut().filter(|(_, contact)| contact.unsaved);
+        unsaved
+            .filter_map(|(host, contact)| {
+                contact.unsaved = false;
+                Some((*host, contact.report.clone()?))
+            })
+            .collect()
     }
 
     /// Takes a report from a file.
@@ -109,16 +125,20 @@ impl Observed {
         contact.report = Some(Arc::new(report));
     }
 
-    /// Forgets a host.
-    pub fn forget(&mut self, host: i64) {
-        self.hosts.remove(&host);
-    }
-
-    /// Notes that a host asks; `parked` is +1 when its request is parked and -1 when that ends.
-    pub fn hear(&mut self, host: i64, parked: isize) {
+    /// Notes that a host asks, and what it holds: an answer that was lost on its way is never
+    /// applied.
+    pub fn park(&mut self, host: i64, held: u64) {
         let contact = self.hosts.entry(host).or_default();
         contact.hear();
-        contact.parked = contact.parked.saturating_add_signed(parked);
+        contact.parked += 1;
+        contact.served = contact.served.map(|served| served.min(held));
+    }
+
+    /// Notes that a host's request ended. That is no sign of life: its connection may be broken.
+    pub fn unpark(&mut self, host: i64) {
+        if let Some(contact) = self.hosts.get_mut(&host) {
+            contact.parked = contact.parked.saturating_sub(1);
+        }
     }
 
     /// Notes that a generation was sent to a host.
@@ -138,12 +158,6 @@ impl Observed {
     #[must_use]
     pub fn report(&self, host: i64) -> Option<&Arc<Report>> {
         self.hosts.get(&host)?.report.as_ref()
-    }
-
-    /// Whether the last report is from before controld's start.
-    #[must_use]
-    pub fn is_stale(&self, host: i64) -> bool {
-        self.hosts.get(&host).is_some_and(|contact| contact.stale)
     }
 
     /// When a host was last heard of, since controld's start.
@@ -170,9 +184,9 @@ impl Observed {
     }
 
     /// What is known of an instance: none when its host has said nothing since its want changed.
-    /// `hash` is the hash over what the host should hold now.
+    /// `hash` is the hash over what the host should hold now, if the host can know of that want.
     #[must_use]
-    pub fn seen(&self, instance: &Instance, hash: SetHash) -> Option<Seen> {
+    pub fn seen(&self, instance: &Instance, hash: Option<SetHash>) -> Option<Seen> {
         let contact = self.hosts.get(&instance.host?)?;
         let report = contact.report.as_ref()?;
         let error = report.errors.get(&item_key(instance));
@@ -182,6 +196,7 @@ impl Observed {
                 phase: seen.phase,
                 error: seen.error,
                 exit: seen.exit,
+                over: seen.over,
                 message: seen.message.clone(),
                 progress: seen.progress,
             };
@@ -199,7 +214,7 @@ impl Observed {
         // want came and went between two polls the agent was told nothing, and holds the right
         // items at an older generation; that counts if nothing else was sent meanwhile.
         let knows = report.applied_generation >= instance.since
-            || report.applied_hash == hash
+            || Some(report.applied_hash) == hash
                 && contact.served.is_none_or(|served| report.applied_generation >= served);
         knows.then(Seen::default)
     }

@@ -1,4 +1,4 @@
-//! Reports on their way in: kept, written to a file that may be lost, judged.
+//! Reports on their way in: kept, judged, and now and then written to files that may be lost.
 
 use crate::core::{Core, Refusal};
 use crate::intent::{adopt, hosts, life};
@@ -7,6 +7,7 @@ use crate::model::Row;
 use crate::shared::{Shared, State};
 use api::report::Report;
 use std::path::Path;
+use std::sync::Arc;
 
 impl Core {
     /// Takes a host's report: what it shows is shown from now on, and what it means for intent is
@@ -15,21 +16,10 @@ impl Core {
     /// # Errors
     /// When the store refuses what the report means; the report is kept all the same.
     pub async fn report(&self, host: i64, report: Report) -> Result<(), Refusal> {
-        let file = serde_json::to_vec(&report);
-        let uuid = {
-            let mut state = self.0.shared.write();
-            let new = state.observed.accept(host, report);
-            new.then(|| state.world.row(host).map(|row| row.uuid.clone()).unwrap_or_default())
-        };
-        let Some(uuid) = uuid else {
-            // A repetition, perhaps since the store refused what it meant.
-            return self.absorb(host).await;
-        };
-        self.0.shared.ring();
-        match file {
-            Ok(bytes) => keep(&self.0.reports.join(format!("{uuid}.json")), &bytes).await,
-            Err(error) => tracing::warn!(%error, host, "report not kept"),
+        if self.0.shared.write().observed.accept(host, report) {
+            self.0.shared.ring();
         }
+        // Also after a repetition: perhaps the store refused what the report meant.
         self.absorb(host).await
     }
 
@@ -89,21 +79,34 @@ fn means_anything(state: &State, host: i64) -> bool {
 
 fn learns(row: &Row, report: &Report) -> bool {
     row.host().is_some_and(|host| {
-        host.facts != hosts::known(&report.facts) || host.hostname != report.facts.hostname
+        host.facts != hosts::known(&report.facts)
+            || host.hostname != hosts::host_name(&report.facts.hostname)
     })
 }
 
-/// Keeps a report for the next start. It may be lost: nothing depends on it but what is shown until
-/// the host reports again.
-async fn keep(path: &Path, bytes: &[u8]) {
-    let fresh = path.with_extension("new");
-    let written = match tokio::fs::write(&fresh, bytes).await {
-        Ok(()) => tokio::fs::rename(&fresh, path).await,
-        Err(error) => Err(error),
+/// Writes new reports to files for the next start. They may be lost: nothing depends on them but what
+/// is shown until the hosts report again.
+pub fn keep(shared: &Shared, directory: &Path) {
+    let unsaved: Vec<(String, Arc<Report>)> = {
+        let mut state = shared.write();
+        let reports = state.observed.take_unsaved();
+        let named = reports.into_iter();
+        named
+            .filter_map(|(host, report)| Some((state.world.row(host)?.uuid.clone(), report)))
+            .collect()
     };
-    if let Err(error) = written {
-        tracing::warn!(%error, path = %path.display(), "report not kept");
+    for (uuid, report) in unsaved {
+        let path = directory.join(format!("{uuid}.json"));
+        if let Err(error) = write(&path, &report) {
+            tracing::warn!(%error, path = %path.display(), "report not kept");
+        }
     }
+}
+
+fn write(path: &Path, report: &Report) -> std::io::Result<()> {
+    let fresh = path.with_extension("new");
+    std::fs::write(&fresh, serde_json::to_vec(report)?)?;
+    std::fs::rename(&fresh, path)
 }
 
 /// Reads the reports that were kept.

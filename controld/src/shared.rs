@@ -5,7 +5,7 @@ use crate::board::Board;
 use crate::compile;
 use crate::model::{Instance, Row};
 use crate::observed::{Liveness, Observed, Seen};
-use crate::store::Work;
+use crate::store::{Remembered, Work};
 use crate::world::World;
 use api::hash::SetHash;
 use std::collections::BTreeSet;
@@ -69,10 +69,10 @@ impl Shared {
                     }
                     world.apply(change);
                 }
-                for (key, answer) in work.answers {
+                for Remembered { place, answer, .. } in work.answers {
                     match answer {
-                        Some(answer) => world.answers.insert(key, answer),
-                        None => world.answers.remove(&key),
+                        Some(answer) => world.answers.insert(place, answer),
+                        None => world.answers.remove(&place),
                     };
                 }
             }
@@ -109,7 +109,9 @@ impl State {
         if row.removed.is_some() || row.host().is_some_and(|host| host.fenced) {
             return Some(Seen::default());
         }
-        self.observed.seen(instance, self.board.hash(row.id))
+        // What is wanted only since a transaction that is not published yet nobody can know.
+        let published = instance.since <= self.board.generation();
+        self.observed.seen(instance, published.then(|| self.board.hash(row.id)))
     }
 
     /// Whether a host is heard of.

@@ -227,7 +227,7 @@ impl Store {
         for (claim, id) in &wanted {
             self.claim(claim, *id).await?;
         }
-        for ((account, key), answer) in &work.answers {
+        for Remembered { place: (account, key), answer, .. } in &work.answers {
             self.answer(*account, key, answer.as_ref()).await?;
         }
         Ok(())
@@ -333,8 +333,18 @@ impl Store {
 pub struct Work {
     /// Rows by number, each with what it was before the job.
     pub changes: BTreeMap<i64, (Change, Option<Arc<Row>>)>,
-    /// Answers to remember, or to forget (none), by account and key.
-    pub answers: Vec<((i64, String), Option<Answer>)>,
+    /// Answers to remember or to forget.
+    pub answers: Vec<Remembered>,
+}
+
+/// A change of the answer that is remembered for an idempotency key.
+pub struct Remembered {
+    /// The account and its key.
+    pub place: (i64, String),
+    /// The answer; none to forget it.
+    pub answer: Option<Answer>,
+    /// What was remembered before.
+    pub old: Option<Answer>,
 }
 
 impl Work {

@@ -112,9 +112,10 @@ fn ended(state: &'static str, verdict: Option<&Verdict>) -> (&'static str, Trans
 
 fn running(basis: &Basis<'_>) -> (&'static str, Transitioning) {
     let seen = basis.seen.filter(|seen| seen.epoch >= basis.epoch);
+    let restarts = basis.restarts && !seen.is_some_and(|seen| seen.over);
     match (seen.map(|seen| seen.phase), basis.via) {
         (Some(Phase::Running), _) => ("running", Transitioning::No),
-        (Some(Phase::Exited), _) if !basis.restarts => ("stopping", Transitioning::Yes),
+        (Some(Phase::Exited), _) if !restarts => ("stopping", Transitioning::Yes),
         (Some(Phase::Exited), _) | (_, Via::Restart) => ("restarting", Transitioning::Yes),
         (Some(Phase::Preparing | Phase::Failed), Via::Create) => ("starting", Transitioning::Yes),
         (_, Via::Create) => ("creating", Transitioning::Yes),

@@ -81,12 +81,24 @@ pub struct World {
     due: BTreeSet<(Millis, i64)>,
     waiting: BTreeSet<i64>,
     leaving: BTreeSet<i64>,
+    removed: BTreeSet<(Millis, i64)>,
     presence: Presence,
     /// Answers to creates by account and idempotency key.
     pub answers: HashMap<(i64, String), Answer>,
 }
 
 impl World {
+    /// The same world once more; rows are shared.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        let mut twin = Self::default();
+        for row in self.rows() {
+            twin.apply(Change::Put(row.clone()));
+        }
+        twin.answers = self.answers.clone();
+        twin
+    }
+
     /// Applies a change; returns what undoes it.
     pub fn apply(&mut self, change: Change) -> Change {
         let id = change.id();
@@ -113,6 +125,9 @@ impl World {
                 unique(&mut self.guests, &instance.guest_uuid, id, add);
                 if instance.place_by.is_some() {
                     flag(&mut self.waiting, id, add);
+                }
+                if instance.want == Want::Removed {
+                    flag(&mut self.removed, (row.removed.unwrap_or_default(), id), add);
                 }
                 if instance.want == Want::Purged && instance.host.is_some() {
                     flag(&mut self.leaving, id, add);
@@ -151,11 +166,6 @@ impl World {
     /// Rows of exactly that schema id, by number.
     pub fn of_kind(&self, kind: &str) -> impl DoubleEndedIterator<Item = &Arc<Row>> {
         self.kinds.get(kind).into_iter().flatten().filter_map(|id| self.rows.get(id))
-    }
-
-    /// Schema ids in use and how many rows each has.
-    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, &BTreeSet<i64>)> {
-        self.kinds.iter().map(|(kind, ids)| (*kind, ids))
     }
 
     /// Rows with that uuid, of all accounts.
@@ -204,6 +214,11 @@ impl World {
     /// Purged instances that their hosts have not let go of.
     pub fn leaving(&self) -> impl Iterator<Item = &Arc<Row>> {
         self.leaving.iter().filter_map(|id| self.rows.get(id))
+    }
+
+    /// Instances that can be restored, the one removed first coming first.
+    pub fn removed(&self) -> impl Iterator<Item = &Arc<Row>> {
+        self.removed.iter().filter_map(|(_, id)| self.rows.get(id))
     }
 
     /// When the next row becomes due.

@@ -4,7 +4,7 @@ use super::driver::{DockerContainer, RunState};
 use super::jobs::Turn;
 use super::plan::Step;
 use super::runs::Run;
-use api::item::{Container, Want};
+use api::item::{Container, Restart, Want};
 use api::report::{Instance, ItemError, Phase};
 
 /// Everything that is known of an instance in one pass.
@@ -67,7 +67,10 @@ pub fn instance(sight: &Sight<'_>) -> Instance {
             }
             failure(&mut told, sight);
         }
-        Phase::Exited => told.exit = exit(sight),
+        Phase::Exited => {
+            told.exit = exit(sight);
+            told.over = runs && is_over(sight, container.guest.restart);
+        }
         _ => {}
     }
     told
@@ -92,6 +95,22 @@ fn exit(sight: &Sight<'_>) -> Option<i32> {
     match sight.step {
         Step::Again { exit, .. } | Step::End { exit } => Some(*exit),
         _ => sight.run.as_ref().and_then(|run| run.ended),
+    }
+}
+
+/// Whether its end is noted and its policy starts it no more.
+fn is_over(sight: &Sight<'_>, restart: Restart) -> bool {
+    let Some(run) = sight.run.as_ref().filter(|_| !matches!(sight.step, Step::Again { .. })) else {
+        return false;
+    };
+    let Some(exit) = run.ended else { return false };
+    match restart {
+        Restart::Stop => true,
+        Restart::Always => false,
+        // Whom somebody removed by hand the policy does not bring back either.
+        Restart::OnFailure { maximum } => {
+            exit == 0 || sight.held.is_none() || maximum > 0 && run.restarts >= maximum
+        }
     }
 }
 

@@ -112,7 +112,8 @@ fn absent(wish: &Wish, stored: Option<&Stored>) -> Option<Step> {
     start.or_else(|| left.then_some(Step::Free))
 }
 
-fn starts(epoch: u64, restart: Restart, record: &Record) -> Option<Step> {
+/// The start that a machine without a domain needs to run in `epoch`.
+pub(super) fn starts(epoch: u64, restart: Restart, record: &Record) -> Option<Step> {
     if record.epoch < epoch || record.stage <= Stage::Begun {
         return Some(Step::Start { again: false });
     }

@@ -1,7 +1,7 @@
 //! How far a machine is, as it is reported: pure, from what was seen and what is being done.
 
 use super::driver::Domain;
-use super::plan::{Step, Wish};
+use super::plan::{Step, Wish, starts};
 use super::record::{Record, Stage};
 use api::report::{Instance, ItemError, Phase};
 
@@ -35,7 +35,11 @@ pub fn instance(known: &Known) -> Option<Instance> {
         (Some(Wish::Run { .. } | Wish::Stop(_)), None) if unnoted(&record) => {
             Instance { epoch: record.epoch, phase: Phase::Running, ..Instance::default() }
         }
-        (Some(Wish::Run { .. } | Wish::Stop(_)), _) => ended(&record),
+        (Some(Wish::Run { epoch, restart }), _) => {
+            let over = starts(*epoch, *restart, &record).is_none();
+            Instance { over, ..ended(&record) }
+        }
+        (Some(Wish::Stop(_)), _) => ended(&record),
         (Some(Wish::Retain), _) => {
             known.record?;
             Instance { phase: Phase::Retained, ..ended(&record) }

@@ -7,7 +7,7 @@ use crate::board::{Held, Outcome};
 use crate::core::Core;
 use crate::shared::Shared;
 use http::StatusCode;
-use std::sync::Arc;
+use std::sync::{Arc, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
@@ -34,9 +34,9 @@ struct Parked {
 }
 
 impl Parked {
-    fn new(core: &Core, host: i64) -> Self {
+    fn new(core: &Core, host: i64, held: u64) -> Self {
         let shared = core.0.shared.clone();
-        shared.write().observed.hear(host, 1);
+        shared.write().observed.park(host, held);
         shared.ring();
         Self { shared, host }
     }
@@ -44,7 +44,7 @@ impl Parked {
 
 impl Drop for Parked {
     fn drop(&mut self) {
-        self.shared.write().observed.hear(self.host, -1);
+        self.shared.write().observed.unpark(self.host);
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn poll(
         generation: query.generation,
         hash: query.hash.parse().unwrap_or_default(),
     };
-    let _parked = Parked::new(core, who.host);
+    let _parked = Parked::new(core, who.host, held.generation);
     let mut committed = core.0.shared.committed();
     let deadline = tokio::time::sleep(jittered(query.wait.min(LONGEST)));
     let mut deadline = std::pin::pin!(deadline);
@@ -96,18 +96,22 @@ fn look(core: &Core, who: &Who<'_>, held: &Held) -> Result<Option<Duration>, Ref
 
 fn send(core: &Core, who: &Who<'_>, held: &Held) -> Result<Answer, Refused> {
     let _place = FULL.try_acquire().map_err(|_| Refused::busy())?;
-    let (outcome, generation) = {
-        let state = core.0.shared.read();
+    let outcome = {
+        let mut state = core.0.shared.write();
         identity::host(&state, who.certificate, who.uuid)?;
-        (state.board.answer(who.host, held), state.board.generation())
+        if state.board.holds(who.host, held) {
+            return Ok(empty(StatusCode::NO_CONTENT));
+        }
+        // Noted before anybody can judge a report without knowing of this answer.
+        let generation = state.board.generation();
+        state.observed.serve(who.host, generation);
+        RwLockWriteGuard::downgrade(state).board.answer(who.host, held)
     };
-    let answer = match &outcome {
-        Outcome::Same => return Ok(empty(StatusCode::NO_CONTENT)),
+    Ok(match &outcome {
+        Outcome::Same => empty(StatusCode::NO_CONTENT),
         Outcome::Full(full) => json(StatusCode::OK, full),
         Outcome::Delta(delta) => json(StatusCode::OK, delta),
-    };
-    core.0.shared.write().observed.serve(who.host, generation);
-    Ok(answer)
+    })
 }
 
 /// The wait, a tenth shorter or longer, so that agents do not come back all at once.

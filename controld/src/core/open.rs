@@ -75,8 +75,8 @@ impl Core {
         let failed = |source| OpenError::Store { path: path.clone(), source };
         let mut store = Store::open(&path).await.map_err(failed)?;
         let head = store.head().await.map_err(failed)?;
-        let ahead = store.load().await.map_err(failed)?;
         let published = store.load().await.map_err(failed)?;
+        let ahead = published.twin();
         let board = Board::new(head.store, settings.overlay, &published, head.generation);
         let shared = Arc::new(Shared::new(published, board));
         reports::recall(&shared, &reports);

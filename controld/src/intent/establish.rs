@@ -6,8 +6,9 @@ use crate::clock;
 use crate::context::Context;
 use crate::draft::{Draft, NewRow};
 use crate::intent::{life, reserve};
-use crate::model::{Address, Body, Instance, Verdict, Via, Want};
+use crate::model::{Address, Body, Instance, Row, Verdict, Via, Want};
 use crate::placement;
+use std::sync::Arc;
 
 /// Tries to give an instance what it waits for.
 pub fn establish(draft: &mut Draft<'_>, context: &Context, id: i64) {
@@ -17,7 +18,8 @@ pub fn establish(draft: &mut Draft<'_>, context: &Context, id: i64) {
     if !instance.is_wanted() || instance.host.is_some() || instance.external {
         return;
     }
-    let outcome = addresses(draft, &instance).and_then(|()| place(draft, context, id, &instance));
+    let outcome =
+        addresses(draft, context, &instance).and_then(|()| place(draft, context, id, &instance));
     let Err(lack) = outcome else { return };
     let late = instance.place_by.is_none_or(|by| by <= draft.now());
     if lack.is_final || late {
@@ -33,7 +35,7 @@ struct Lack {
 }
 
 /// Gives every interface on a managed network an address.
-fn addresses(draft: &mut Draft<'_>, instance: &Instance) -> Result<(), Lack> {
+fn addresses(draft: &mut Draft<'_>, context: &Context, instance: &Instance) -> Result<(), Lack> {
     for nic_id in &instance.nics {
         let Some(nic) = draft.world().row(*nic_id).and_then(|row| row.nic()) else { continue };
         let (Some(subnet_id), None) = (nic.subnet, nic.address) else { continue };
@@ -46,7 +48,7 @@ fn addresses(draft: &mut Draft<'_>, instance: &Instance) -> Result<(), Lack> {
             });
             continue;
         }
-        let reclaimed = reclaim(draft, subnet_id);
+        let reclaimed = reclaim(draft, context, subnet_id);
         let name = draft.world().row(subnet_id).map(|row| row.public_id()).unwrap_or_default();
         let message = format!(
             "IP allocation failed: subnet {name} has no free address; remove and purge instances, \
@@ -87,33 +89,21 @@ pub(super) fn take(
 
 /// Purges the instances of a subnet that were removed first, an eighth of them at a time. Whether
 /// any address is on its way back.
-fn reclaim(draft: &mut Draft<'_>, subnet: i64) -> bool {
+fn reclaim(draft: &mut Draft<'_>, context: &Context, subnet: i64) -> bool {
     let world = draft.world();
-    let holds = |instance: &Instance| {
-        let mut nics = instance.nics.iter().filter_map(|nic| world.row(*nic)?.nic());
-        nics.any(|nic| {
+    let holds = |row: &&Arc<Row>| {
+        let nics = row.instance().into_iter().flat_map(|instance| &instance.nics);
+        nics.filter_map(|nic| world.row(*nic)?.nic()).any(|nic| {
             let address = nic.address.and_then(|id| world.row(id)?.address());
             address.is_some_and(|address| address.subnet == subnet && address.nic.is_some())
         })
     };
-    let mut removed = Vec::new();
-    let mut leaving = false;
-    for row in ["container", "virtualMachine"].iter().flat_map(|kind| world.of_kind(kind)) {
-        let Some(instance) = row.instance().filter(|_| row.removed.is_some()) else { continue };
-        match instance.want {
-            Want::Removed if holds(instance) => removed.push((row.removed, row.id)),
-            Want::Purged if holds(instance) => leaving = true,
-            _ => {}
-        }
-    }
-    if leaving {
+    if world.leaving().any(|row| holds(&row)) {
         return true;
     }
-    removed.sort_unstable();
+    let mut removed: Vec<i64> = world.removed().filter(holds).map(|row| row.id).collect();
     removed.truncate(removed.len().div_ceil(8));
-    for (_, id) in &removed {
-        life::want_purged(draft, *id);
-    }
+    removed.iter().for_each(|id| life::purge(draft, context, *id));
     !removed.is_empty()
 }
 

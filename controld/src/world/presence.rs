@@ -14,6 +14,8 @@ pub struct Pool {
     pub macs: HashMap<Mac, i64>,
     /// The address taken last; the search for the next begins behind it.
     pub last: Option<Ipv4Addr>,
+    /// The number of the row that took it.
+    pub newest: i64,
 }
 
 /// A host's addresses in one network.
@@ -39,8 +41,12 @@ impl Presence {
         if add {
             pool.ips.insert(address.ip, id);
             pool.macs.insert(address.mac, id);
-            pool.last = Some(address.ip);
-        } else {
+            // A change of an older one is no taking.
+            if pool.newest <= id {
+                pool.newest = id;
+                pool.last = Some(address.ip);
+            }
+        } else if pool.ips.get(&address.ip) == Some(&id) {
             pool.ips.remove(&address.ip);
             pool.macs.remove(&address.mac);
         }

@@ -47,6 +47,25 @@ async fn an_exhausted_subnet_ends_the_instance_and_leaks_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_removed_without_a_host_gives_its_addresses_back() {
+    let data = tempfile::tempdir().unwrap();
+    let cloud = Cloud::open(data.path(), settings()).await;
+    let network = cloud.create("hostOnlyNetwork", json!({})).await;
+    let fields = json!({"networkId": network.id, "networkAddress": "10.9.0.0", "cidrSize": 28});
+    let subnet = cloud.create("subnet", fields).await;
+    let fields = json!({"imageUuid": "docker:nginx", "subnetIds": [subnet.id]});
+    let admin = cloud.core.admin();
+    for _ in 0..9 {
+        let made = cloud.create("container", fields.clone()).await;
+        cloud.core.remove(&admin, "container", &made.id).await.unwrap();
+    }
+    assert_eq!(cloud.core.list(&admin, "ipAddress").len(), 9);
+    let waiting = cloud.create("container", fields).await;
+    assert_eq!(text(&waiting, "state"), "creating");
+    assert_eq!(cloud.core.list(&admin, "ipAddress").len(), 7, "two of nine are free at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_a_host_is_placed_when_one_comes() {
     let data = tempfile::tempdir().unwrap();
     let cloud = Cloud::open(data.path(), settings()).await;
