@@ -117,13 +117,13 @@ impl Config {
         toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })
     }
 
-    /// The data directory that flags and file agree on.
+    /// The settings of a file, with the data directory that the flag names.
     ///
     /// # Errors
     /// When the file cannot be used.
-    pub fn data_of(places: &Places) -> Result<PathBuf, ConfigError> {
+    pub fn at(places: &Places) -> Result<Self, ConfigError> {
         let config = Self::read(places.config.as_deref())?;
-        Ok(places.data.clone().unwrap_or(config.data))
+        Ok(Self { data: places.data.clone().unwrap_or(config.data), ..config })
     }
 
     /// The settings of `serve`: the file's, overridden by flags, and checked.
@@ -131,10 +131,7 @@ impl Config {
     /// # Errors
     /// When the file cannot be used, or the settings would be unsafe.
     pub fn of(args: &ServeArgs) -> Result<Self, ConfigError> {
-        let mut config = Self::read(args.places.config.as_deref())?;
-        if let Some(data) = &args.places.data {
-            config.data = data.clone();
-        }
+        let mut config = Self::at(&args.places)?;
         config.listen = args.listen.unwrap_or(config.listen);
         config.agent_listen = args.agent_listen.unwrap_or(config.agent_listen);
         config.open |= args.open;

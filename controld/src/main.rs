@@ -22,7 +22,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(args) => controld::serve::serve(Config::of(&args)?).await?,
         Command::Token { command } => {
             let (places, wish) = wish(command);
-            let text = operator::wish(&Config::data_of(&places)?, wish).await?;
+            let config = Config::at(&places)?;
+            let text = operator::wish(&config.data, config.settings(), wish).await?;
             print(&text)?;
         }
     }

@@ -82,11 +82,12 @@ pub fn lock(data: &Path) -> Result<Option<File>, OperatorError> {
     }
 }
 
-/// Does a wish through the daemon, or without it. Returns what is to be printed.
+/// Does a wish through the daemon, or without it by `settings`, which a new cloud is made by.
+/// Returns what is to be printed.
 ///
 /// # Errors
 /// When neither works, or the cloud refuses.
-pub async fn wish(data: &Path, wish: Wish) -> Result<String, OperatorError> {
+pub async fn wish(data: &Path, settings: Settings, wish: Wish) -> Result<String, OperatorError> {
     if let Some(answer) = socket::ask(data, &wish).await? {
         return Ok(answer);
     }
@@ -97,7 +98,7 @@ pub async fn wish(data: &Path, wish: Wish) -> Result<String, OperatorError> {
             None => Err(OperatorError::Busy(data.to_owned())),
         };
     };
-    let (core, closed) = Core::open_idle(data, Settings::default()).await?;
+    let (core, closed) = Core::open_idle(data, settings).await?;
     let answer = fulfil(&core, wish).await;
     drop(core);
     // The store is closed before another process may open it.

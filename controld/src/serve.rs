@@ -40,6 +40,9 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// The store's writer or a listener ended by itself.
+    #[error("a part of controld broke down, the log says which: it is of no use without it")]
+    Broken,
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signal(#[source] std::io::Error),
@@ -48,13 +51,13 @@ pub enum ServeError {
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When it cannot start.
+/// When it cannot start, or a part of it breaks down.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
     let lock =
         operator::lock(&config.data)?.ok_or_else(|| ServeError::Running(config.data.clone()))?;
-    let (core, closed) = Core::open_idle(&config.data, config.settings()).await?;
+    let (core, mut closed) = Core::open_idle(&config.data, config.settings()).await?;
     let tls = agents::acceptor(&core.0.authority, &names(&config))?;
     let (clients, clients_at) = bind(config.listen).await?;
     let (hosts, hosts_at) = bind(config.agent_listen).await?;
@@ -68,18 +71,21 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         fallback: clients_at.to_string(),
     };
     let mut ending = stopping.clone();
-    let api = tokio::spawn(rest::serve(clients, core.clone(), options, async move {
+    let mut api = tokio::spawn(rest::serve(clients, core.clone(), options, async move {
         let _ = ending.wait_for(|stop| *stop).await;
     }));
-    let port = tokio::spawn(agents::serve(hosts, tls, core.clone(), stopping));
+    let mut port = tokio::spawn(agents::serve(hosts, tls, core.clone(), stopping));
     let data = config.data.display();
     let open = config.open;
     tracing::info!(api = %clients_at, agents = %hosts_at, %data, open, "controld serves");
     notify(&[sd_notify::NotifyState::Ready]);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let asked = tokio::select! {
+        _ = terminate.recv() => true,
+        _ = interrupt.recv() => true,
+        _ = &mut api => false,
+        _ = &mut port => false,
+        _ = &mut closed => false,
+    };
     tracing::info!("controld ends");
     notify(&[sd_notify::NotifyState::Stopping]);
     stop.send_replace(true);
@@ -87,14 +93,14 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     drop(core);
     end([api, port, closed]).await;
     drop(lock);
-    Ok(())
+    if asked { Ok(()) } else { Err(ServeError::Broken) }
 }
 
 /// Waits for the servers, then for the writer, which ends with the last handle to the core and
 /// closes the store.
 async fn end(tasks: [JoinHandle<()>; 3]) {
     let all = async {
-        for task in tasks {
+        for task in tasks.into_iter().filter(|task| !task.is_finished()) {
             let _ = task.await;
         }
     };

@@ -114,7 +114,8 @@ impl Cloud {
             }
             Event::Switch { host, action } => {
                 let Some(host) = pick(&self.hosts, *host) else { return };
-                self.commit(|draft| hosts::act(draft, &context, host, action).unwrap());
+                // A fenced host refuses.
+                let _ = self.commit(|draft| hosts::act(draft, &context, host, action));
             }
             Event::Network => self.network(),
             Event::Create { networks, count } => self.create(*networks, *count),

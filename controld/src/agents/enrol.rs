@@ -130,12 +130,7 @@ fn enrol_once(
     check_terms(terms, clock::now())?;
     let host = Host {
         number: 0,
-        hostname: request
-            .hostname
-            .chars()
-            .filter(|letter| !letter.is_control())
-            .take(255)
-            .collect(),
+        hostname: hosts::host_name(&request.hostname),
         machine_id: request.machine_id,
         identity: request.identity,
         certificate: given.pem,

@@ -247,6 +247,9 @@ fn act(
 ) -> Result<(), Refusal> {
     match &row.body {
         Body::Instance(_) => life::act(draft, context, row.id, action, and_remove),
+        _ if row.removed.is_some() => {
+            Err(Refusal::not_available(action, &row.public_id(), "removed"))
+        }
         Body::Host(_) => hosts::act(draft, context, row.id, action),
         Body::RegistrationToken(_) => access::act_token(draft, row.id, action),
         Body::Network(_) | Body::Subnet(_) => networks::switch(draft, row.id, action),

@@ -11,10 +11,12 @@ use api::report::Adopted;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The uuid of an adopted container: the same for the same container on the same host.
+/// The uuid of an adopted container: the same for the same container in the same network of the same
+/// host. One in several networks is shown once for each, since each has an address of its own.
 fn uuid_of(host: &Row, adopted: &Adopted) -> String {
     let space = uuid::Uuid::parse_str(&host.uuid).unwrap_or(uuid::Uuid::NAMESPACE_OID);
-    uuid::Uuid::new_v5(&space, adopted.docker_id.as_bytes()).to_string()
+    let name = format!("{}/{}", adopted.docker_id, adopted.vni);
+    uuid::Uuid::new_v5(&space, name.as_bytes()).to_string()
 }
 
 /// Adopted containers of a host as rows.

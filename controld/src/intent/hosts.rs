@@ -61,25 +61,34 @@ pub fn known(facts: &Facts) -> KnownFacts {
 /// Writes what a host told about itself, if it is new.
 pub fn learn(draft: &mut Draft<'_>, id: i64, facts: KnownFacts, hostname: &str) {
     let known = draft.world().row(id).and_then(|row| row.host());
+    let hostname = host_name(hostname);
     if known.is_none_or(|host| host.facts == facts && host.hostname == hostname) {
         return;
     }
-    draft.edit(id, |row| {
-        if let Body::Host(host) = &mut row.body {
-            host.facts = facts;
-            host.hostname = hostname.to_owned();
-        }
+    edit(draft, id, |host| {
+        host.facts = facts;
+        host.hostname = hostname;
     });
+}
+
+/// A host's name for itself, fit to be shown.
+#[must_use]
+pub fn host_name(given: &str) -> String {
+    given.chars().filter(|letter| !letter.is_control()).take(255).collect()
 }
 
 /// Performs an action of a host.
 ///
 /// # Errors
-/// When there is no such action, or the host is in the way of it.
+/// When there is no such action, or the host was taken out of the cloud.
 pub fn act(draft: &mut Draft<'_>, context: &Context, id: i64, action: &str) -> Result<(), Refusal> {
+    let row = draft.world().row(id).ok_or_else(|| Refusal::not_found("host"))?;
+    if row.host().is_some_and(|host| host.fenced) {
+        return Err(Refusal::not_available(action, &row.public_id(), "fenced"));
+    }
     match action {
         "activate" => {
-            edit(draft, id, |host| host.active = !host.fenced);
+            edit(draft, id, |host| host.active = true);
             reserve::ensure_default(draft, id);
         }
         "deactivate" => {

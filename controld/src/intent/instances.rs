@@ -227,7 +227,9 @@ fn public_keys(
         None => {
             let account = world.row(caller.account).and_then(|row| row.account_body());
             let ids = account.map(|account| account.default_credentials.as_slice());
-            rows.extend(ids.unwrap_or_default().iter().filter_map(|id| world.row(*id)));
+            let rows_of = ids.unwrap_or_default().iter().filter_map(|id| world.row(*id));
+            // A key that was taken back opens no new guest.
+            rows.extend(rows_of.filter(|row| row.removed.is_none()));
         }
     }
     let mut keys = BTreeMap::new();
@@ -250,7 +252,12 @@ fn restart(input: &Input) -> Restart {
             _ => Restart::Stop,
         };
     }
-    match input.text("instanceTriggeredStop").as_deref() {
+    restart_of(input.text("instanceTriggeredStop").as_deref())
+}
+
+/// The policy that the older word means.
+fn restart_of(triggered_stop: Option<&str>) -> Restart {
+    match triggered_stop {
         Some("restart") => Restart::Always,
         _ => Restart::Stop,
     }
@@ -293,7 +300,8 @@ fn attachments(world: &World, caller: &Caller, input: &Input) -> Result<Vec<Atta
 fn default_attachments(world: &World, caller: &Caller) -> Result<Vec<Attachment>, Refusal> {
     let account = world.row(caller.account).and_then(|row| row.account_body());
     let own = account.map_or(&[][..], |account| &account.default_networks);
-    let mut networks: Vec<_> = own.iter().filter_map(|id| world.row(*id)).collect();
+    let living = |row: &&Arc<Row>| row.removed.is_none();
+    let mut networks: Vec<_> = own.iter().filter_map(|id| world.row(*id)).filter(living).collect();
     if networks.is_empty() {
         networks.extend(world.default_network());
     }
@@ -332,8 +340,11 @@ pub fn update(draft: &mut Draft<'_>, id: i64, input: &Input) {
             instance.userdata = input.text("userdata").map(Secret::new);
         }
         if let Some(stop) = input.text("instanceTriggeredStop") {
+            // A policy that was given by restartPolicy stands before this word.
+            if instance.restart == restart_of(instance.triggered_stop.as_deref()) {
+                instance.restart = restart_of(Some(&stop));
+            }
             instance.triggered_stop = Some(stop);
-            instance.restart = restart(input);
         }
     });
 }

@@ -212,3 +212,112 @@ async fn what_came_and_went_between_two_polls_is_gone_at_once() {
     agent.tell().await;
     cloud.state(&made, "purged").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_lost_keeps_no_address() {
+    let (cloud, mut agent, _data) = with_host().await;
+    while agent.poll(0).await {}
+    agent.tell().await;
+    let made = cloud.create("container", json!({"imageUuid": "docker:nginx"})).await;
+    let (status, _) = agent.client.send(http::Method::GET, &agent.path(0), Vec::new()).await;
+    assert_eq!(status, http::StatusCode::OK);
+    cloud.act(&made, "remove").await;
+    cloud.act(&made, "purge").await;
+    assert_eq!(text(&cloud.get(&made), "state"), "purging", "it may have got the answer");
+    assert!(!agent.poll(0).await, "it holds what it should");
+    cloud.state(&made, "purged").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_container_in_two_networks_is_shown_for_each() {
+    let (cloud, mut agent, _data) = with_host().await;
+    let network = cloud.create("hostOnlyNetwork", json!({"name": "second"})).await;
+    let fields = json!({"networkId": network.id, "networkAddress": "10.9.0.0"});
+    cloud.create("subnet", fields).await;
+    let fields = json!({"imageUuid": "docker:nginx", "networkIds": [network.id]});
+    cloud.create("container", fields).await;
+    let reserves = |held: &api::snapshot::Snapshot| {
+        held.items.keys().filter(|key| key.starts_with("reserve/")).count()
+    };
+    agent.until(|held| reserves(held) == 2).await;
+    for meaning in agent.meanings() {
+        let Meaning::Reserve(reserve) = meaning else { continue };
+        agent.report.adopted.push(Adopted {
+            docker_id: "f00".into(),
+            name: "by-hand".into(),
+            image: "busybox".into(),
+            vni: reserve.vni,
+            ip: reserve.addresses[0].ip,
+            mac: reserve.addresses[0].mac,
+            running: true,
+        });
+    }
+    agent.tell().await;
+    let list = cloud.core.list(&cloud.core.admin(), "container");
+    assert_eq!(list.iter().filter(|one| text(one, "name") == "by-hand").count(), 2);
+    let generation = cloud.core.figures().generation;
+    agent.tell().await;
+    assert_eq!(cloud.core.figures().generation, generation, "telling again writes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_brought_up_on_a_host_that_was_taken_out() {
+    let (cloud, _agent, _data) = with_host().await;
+    let admin = cloud.core.admin();
+    let made = cloud.create("container", json!({"imageUuid": "docker:nginx"})).await;
+    let host = cloud.core.list(&admin, "host").remove(0);
+    cloud.act(&host, "fence").await;
+    let shown = cloud.get(&made);
+    assert!(text(&shown, "transitioningMessage").contains("taken out of the cloud"), "{shown:?}");
+    cloud.act(&made, "remove").await;
+    for (view, action, status) in [(&made, "restore", 409), (&host, "activate", 422)] {
+        let none = controld::core::Fields::new();
+        let refused = cloud.core.act(&admin, view.kind, &view.id, action, none).await.unwrap_err();
+        assert_eq!(refused.status, status, "{refused}");
+    }
+    cloud.act(&made, "purge").await;
+    let addresses = cloud.core.list(&admin, "ipAddress");
+    assert!(addresses.is_empty(), "{addresses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_taken_back_opens_no_new_guest() {
+    let (cloud, mut agent, _data) = with_host().await;
+    let admin = cloud.core.admin();
+    let key = json!({"name": "mine", "publicValue": "ssh-ed25519 AAAAC3NzaC1lZDI1"});
+    let key = cloud.create("sshKey", key).await;
+    let account = cloud.core.list(&admin, "account").remove(0);
+    let fields = json!({"defaultCredentialIds": [key.id]}).as_object().cloned().unwrap();
+    cloud.core.update(&admin, "account", &account.id, fields).await.unwrap();
+    for (name, keys) in [("before", 1), ("after", 0)] {
+        let made = cloud.create("container", json!({"imageUuid": "docker:x", "name": name})).await;
+        let item = format!("container/{}", text(&made, "uuid"));
+        agent.until(|held| held.items.contains_key(&item)).await;
+        let Meaning::Container(container) = Meaning::read(&agent.held.items[&item]).unwrap() else {
+            panic!("no container")
+        };
+        assert_eq!(container.guest.public_keys.len(), keys, "{name}");
+        cloud.core.remove(&admin, "sshKey", &key.id).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_older_word_does_not_undo_a_restart_policy() {
+    let (cloud, _agent, _data) = with_host().await;
+    let policy = json!({"name": "on-failure", "maximumRetryCount": 3});
+    for (given, word, policy) in [
+        (json!({"imageUuid": "docker:x", "restartPolicy": policy}), "remove", policy),
+        (
+            json!({"imageUuid": "docker:x"}),
+            "restart",
+            json!({"name": "always", "maximumRetryCount": 0}),
+        ),
+    ] {
+        let made = cloud.create("container", given).await;
+        let fields = json!({"instanceTriggeredStop": word}).as_object().cloned().unwrap();
+        let admin = cloud.core.admin();
+        let shown = cloud.core.update(&admin, "container", &made.id, fields).await.unwrap();
+        assert_eq!(shown.fields["restartPolicy"], policy);
+        assert_eq!(text(&shown, "instanceTriggeredStop"), word);
+    }
+}
