@@ -12,6 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+/// Memory for pages, in KiB when negative: rows are looked up by random uuids, all over the file.
+const CACHE: &str = "-32768";
+
+/// Pages of the log after which they are moved to the file. The same pages change again and again
+/// under a burst of creates, so that moving them rarely means moving fewer.
+const CHECKPOINT: &str = "8192";
+
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -81,6 +88,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            .pragma("cache_size", CACHE)
+            .pragma("wal_autocheckpoint", CHECKPOINT)
             .busy_timeout(std::time::Duration::from_secs(10))
             .disable_statement_logging()
             .connect()

@@ -42,7 +42,11 @@ pub fn create(
     let mut ids = Vec::new();
     for _ in 0..count {
         let instance = instance(draft, context, caller, kind, input)?;
-        let row = input.new_row(draft, caller, Body::Instance(Box::new(instance)))?;
+        let is_ec2 = is_ec2(&instance);
+        let mut row = input.new_row(draft, caller, Body::Instance(Box::new(instance)))?;
+        if is_ec2 && row.uuid.is_none() {
+            row.uuid = Some(ec2_uuid());
+        }
         let account = row.account;
         let id = draft.add(row);
         finish(draft, id, account, &attachments);
@@ -50,6 +54,17 @@ pub fn create(
         ids.push(id);
     }
     Ok(ids)
+}
+
+fn is_ec2(instance: &Instance) -> bool {
+    matches!(&instance.guest, Guest::Machine(machine) if machine.presentation == Presentation::Ec2)
+}
+
+/// A new uuid by which guests know that their metadata are EC2's.
+fn ec2_uuid() -> String {
+    let mut uuid = uuid::Uuid::new_v4().to_string();
+    uuid.replace_range(..3, "ec2");
+    uuid
 }
 
 /// Gives a new instance its interfaces and its uuid on hosts.
@@ -69,7 +84,8 @@ fn finish(draft: &mut Draft<'_>, id: i64, account: i64, attachments: &[Attachmen
     let uuid = world.row(id).map(|row| row.uuid.clone()).unwrap_or_default();
     // Two accounts may choose one uuid; a host must tell them apart.
     let taken = world.guest(&uuid).is_some_and(|other| other.id != id);
-    let guest_uuid = if taken { uuid::Uuid::new_v4().to_string() } else { uuid };
+    let other = if uuid.starts_with("ec2") { ec2_uuid() } else { uuid::Uuid::new_v4().to_string() };
+    let guest_uuid = if taken { other } else { uuid };
     draft.edit(id, |row| {
         if let Body::Instance(instance) = &mut row.body {
             instance.nics = nics;

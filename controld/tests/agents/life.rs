@@ -321,3 +321,14 @@ async fn the_older_word_does_not_undo_a_restart_policy() {
         assert_eq!(text(&shown, "instanceTriggeredStop"), word);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_is_to_look_like_ec2_has_such_a_uuid() {
+    let (cloud, _agent, _data) = with_host().await;
+    let image = json!({"uuid": "small", "url": "http://example.org/x.img"});
+    cloud.create("image", image).await;
+    let machine = json!({"imageUuid": "small", "presentation": "ec2"});
+    let made = cloud.create("virtualMachine", machine).await;
+    let uuid = text(&made, "uuid");
+    assert!(uuid.starts_with("ec2") && uuid.parse::<uuid::Uuid>().is_ok(), "{uuid}");
+}
