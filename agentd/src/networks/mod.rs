@@ -128,7 +128,15 @@ impl Reconciler for Networks {
                 };
             }
         };
-        let outcome = self.driver.reconcile(&plane).await;
+        let mut outcome = self.driver.reconcile(&plane).await;
+        if !outcome.errors.is_empty() {
+            // A container that ends in the middle of a pass takes its port with it, which looks
+            // like a failure. A second look tells; until then the network would count as not
+            // ready, and whoever starts a container does not wait as long as the next pass takes.
+            let changes = outcome.changes;
+            outcome = self.driver.reconcile(&plane).await;
+            outcome.changes += changes;
+        }
         self.publish(&plane, &outcome);
         let mut status = Status { changes: outcome.changes, ..Status::default() };
         for (place, message) in &outcome.errors {
@@ -178,6 +186,37 @@ mod tests {
         let status = networks.reconcile(&Arc::new(desired())).await;
         assert_eq!(status.errors["host/self"].kind, ErrorKind::MissingCapability);
         assert!(ready.now().is_empty());
+    }
+
+    /// Fails once, as when a port goes in the middle of a pass.
+    #[derive(Default)]
+    struct Stumbling(Simulated, std::sync::atomic::AtomicBool);
+
+    #[async_trait::async_trait]
+    impl Driver for Stumbling {
+        async fn reconcile(&self, desired: &HostNetwork) -> Outcome {
+            if self.1.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                return self.0.reconcile(desired).await;
+            }
+            let errors = [(Some(VNI), "no such device".to_owned())].into();
+            Outcome { changes: 1, errors, ..Outcome::default() }
+        }
+        async fn forwarding(&self, vni: u32) -> Result<Forwarding, ProbeError> {
+            self.0.forwarding(vni).await
+        }
+        fn namespace(&self, _vni: u32) -> Option<std::path::PathBuf> {
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_that_is_over_on_a_second_look_keeps_nobody_waiting() {
+        let data = tempfile::tempdir().unwrap();
+        let driver = Arc::new(Stumbling::default());
+        let (mut networks, ready) = networks(data.path(), driver, vec![Overlay::Vxlan]);
+        let status = networks.reconcile(&Arc::new(desired())).await;
+        assert!(status.errors.is_empty() && ready.has(VNI, GUEST));
+        assert_eq!(status.changes, 2, "what both looks changed");
     }
 
     /// A host whose firewall drops everything.
