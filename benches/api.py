@@ -33,7 +33,7 @@ def sqlite():
     store = sqlite3.connect(os.path.join(WORK, "peer.db"), isolation_level=None)
     store.execute("PRAGMA journal_mode=WAL")
     store.execute("PRAGMA synchronous=FULL")
-    store.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)")
+    store.execute("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, body TEXT)")
     took = []
     for _ in range(200):
         at = time.perf_counter()
