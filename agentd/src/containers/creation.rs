@@ -107,6 +107,14 @@ pub enum CreationError {
     MixedNetworks,
 }
 
+impl CreationError {
+    /// Whether it is the host's operator who refuses.
+    #[must_use]
+    pub fn is_not_allowed(&self) -> bool {
+        matches!(self, Self::PrivilegedNotAllowed | Self::Volume(VolumeError::NotAllowed(_)))
+    }
+}
+
 impl Creation {
     /// What to ask the engine for.
     ///

@@ -75,6 +75,15 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// Whether it is done only with what the container is made from at hand: to make it, and to ask
+    /// at every start whether this host still allows it.
+    #[must_use]
+    pub fn needs_creation(&self) -> bool {
+        matches!(self, Self::Make | Self::Start { .. } | Self::Again { .. })
+    }
+}
+
 /// What to do with a Docker network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetworkStep {

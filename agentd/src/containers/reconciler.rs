@@ -164,7 +164,7 @@ impl Containers {
             }
             _ if turn == Turn::Now && self.may_begin(uuid, step, status) => {
                 let creation = container
-                    .filter(|_| *step == Step::Make)
+                    .filter(|_| step.needs_creation())
                     .map(|container| Creation::of(container, desired, &self.allow));
                 let (tools, name, work) = (self.tools.clone(), uuid.to_owned(), step.clone());
                 let job = |percent| tools.perform(name, work, creation, percent);

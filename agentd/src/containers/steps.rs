@@ -33,6 +33,8 @@ pub struct Tools {
 enum StepError {
     #[error(transparent)]
     Creation(#[from] CreationError),
+    #[error("cannot start a container that was made when this host allowed it")]
+    Revoked(#[source] CreationError),
     #[error(transparent)]
     Driver(#[from] DriverError),
     #[error("cannot note that the container was started")]
@@ -50,6 +52,8 @@ impl StepError {
                 ErrorKind::Transient
             }
             Self::Creation(_) => ErrorKind::Invalid,
+            // Not the container's fault: it waits for the operator and is not given up.
+            Self::Revoked(_) => ErrorKind::MissingCapability,
             Self::Driver(error) => error.kind,
             Self::Note(_) | Self::Interrupted(_) => ErrorKind::Internal,
         }
@@ -87,7 +91,8 @@ impl Tools {
         read(&mut self.runs.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Does a step that needs the engine; `creation` is what [`Step::Make`] makes.
+    /// Does a step that needs the engine; `creation` is what the container is made from, where
+    /// [`Step::needs_creation`] says so.
     ///
     /// # Errors
     /// Whatever kept the step from being done.
@@ -114,8 +119,14 @@ impl Tools {
                 Some(creation) => self.make(&creation?, percent).await,
                 None => Ok(()),
             },
-            Step::Start { id, epoch } => self.start(uuid, &id, Some(epoch)).await,
-            Step::Again { id, .. } => self.start(uuid, &id, None).await,
+            Step::Start { id, epoch } => {
+                still_allowed(creation)?;
+                self.start(uuid, &id, Some(epoch)).await
+            }
+            Step::Again { id, .. } => {
+                still_allowed(creation)?;
+                self.start(uuid, &id, None).await
+            }
             Step::Stop { id, timeout } => Ok(self.driver.stop(&id, timeout).await?),
             Step::Remove { id } => {
                 let _slot = self.calls.acquire().await;
@@ -181,5 +192,13 @@ impl Tools {
         };
         let noted = self.note(uuid, run).await;
         noted.map_err(|error| ItemError { kind: error.kind(), message: chain(&error) })
+    }
+}
+
+/// An operator may have taken back what he allowed when the container was made.
+fn still_allowed(creation: Option<Result<Creation, CreationError>>) -> Result<(), StepError> {
+    match creation {
+        Some(Err(error)) if error.is_not_allowed() => Err(StepError::Revoked(error)),
+        _ => Ok(()),
     }
 }

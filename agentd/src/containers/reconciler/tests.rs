@@ -216,3 +216,28 @@ proptest! {
         })?;
     }
 }
+
+#[tokio::test]
+async fn what_the_operator_no_longer_allows_is_not_started_again() {
+    let mut bed = Bed::new();
+    bed.containers.allow.insert("privileged".into());
+    let mut desired = fixture::desired(&[], &[9]);
+    change(&mut desired, 9, |container| container.privileged = true);
+    let told = bed.settle(&desired).await.instances[&uuid(9)].clone();
+    assert_eq!(told.phase, Phase::Running);
+    bed.driver.end(&uuid(9), 0);
+    bed.settle(&desired).await;
+    let calls = bed.driver.calls();
+    bed.containers.allow.clear();
+    change(&mut desired, 9, |container| container.guest.epoch = 2);
+    let desired = Arc::new(desired);
+    let told = loop {
+        let told = bed.containers.reconcile(&desired).await.instances[&uuid(9)].clone();
+        if told.error.is_some() {
+            break told;
+        }
+        bed.wake.woken().await;
+    };
+    assert_eq!((told.phase, told.error), (Phase::Failed, Some(ErrorKind::MissingCapability)));
+    assert_eq!(bed.driver.calls(), calls, "nothing was asked of the engine");
+}
