@@ -13,7 +13,7 @@ hostname "$name"
 ip link set lo up
 
 # Everything that daemons write under /etc and /var stays here; what is installed shows through.
-mkdir -p "$folder"/{scratch,dev,cgroup,docker,stampede}
+mkdir -p "$folder"/{scratch,dev,cgroup,security,docker,stampede}
 mount -t tmpfs tmpfs "$folder/scratch"
 for tree in etc var; do
   mkdir -p "$folder/scratch/$tree/"{upper,work}
@@ -52,10 +52,13 @@ mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$folder/dev/pts"
 mount -t tmpfs tmpfs "$folder/dev/shm"
 mount --rbind "$folder/dev" /dev
 
-# /sys shows the devices of the network namespace it was mounted in.
+# /sys shows the devices of the network namespace it was mounted in; what is mounted below it moves
+# over (dockerd wants control groups, and AppArmor's files where the kernel has AppArmor).
 mount --rbind /sys/fs/cgroup "$folder/cgroup"
+[ ! -d /sys/kernel/security ] || mount --rbind /sys/kernel/security "$folder/security"
 mount -t sysfs sysfs /sys
 mount --rbind "$folder/cgroup" /sys/fs/cgroup
+[ ! -d /sys/kernel/security ] || mount --rbind "$folder/security" /sys/kernel/security
 mount -t proc proc /proc
 
 echo "ready $outer"
