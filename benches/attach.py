@@ -62,12 +62,12 @@ def measure(stack, connection, network, nic, others):
          cpu_is="attach and detach", **summary(took))
 
 
-def netavark():
+def netavark(others):
     program = shutil.which("netavark") or "/usr/lib/podman/netavark"
     if not os.path.exists(program):
         log("netavark is not installed: apt-get install netavark")
         return
-    host, guest = TAG + "-nv", TAG + "-nvc"
+    host, guest = "%s-nv%d" % (TAG, others), "%s-nvc%d" % (TAG, others)
     for name in (host, guest):
         sh(["ip", "netns", "add", name])
         finally_do(lambda name=name: sh(["ip", "netns", "del", name], check=False))
@@ -84,7 +84,7 @@ def netavark():
         sh(base + ["setup", "/run/netns/" + guest], input=open(options).read())
         took.append(time.perf_counter() - at)
         sh(base + ["teardown", "/run/netns/" + guest], input=open(options).read())
-    emit(bench="attach", what="peer: netavark setup", others=0, **summary(took))
+    emit(bench="attach", what="peer: netavark setup", others=others, **summary(took))
 
 
 stack = Stack()
@@ -92,9 +92,9 @@ connection = stack.plugin()
 network = json.loads(stack.docker("network", "inspect", "managed", check=True).stdout)[0]["Id"]
 nics = addresses(stack, 201)
 measure(stack, connection, network, nics[0], 0)
-netavark()
+netavark(0)
 held = [Attached(connection, network, nic) for nic in nics[1:201]]
 measure(stack, connection, network, nics[0], 200)
-netavark()
+netavark(200)
 for attached in held:
     attached.remove()
