@@ -114,6 +114,17 @@ pub enum ConfigError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// A permission that does not exist would silently never be given.
+    #[error(
+        "allow in {} names {entry:?}, which is no permission; use \"privileged\", \"file-images\", \"host-paths\" or \"host-paths=/folder\"",
+        path.display()
+    )]
+    Permission {
+        /// The file.
+        path: PathBuf,
+        /// What it names.
+        entry: String,
+    },
     /// A token on the command line can be read by everybody on the machine.
     #[error(
         "--token is for --simulate only, since everybody on a machine can read its command lines; use --token-file or STAMPEDE_TOKEN"
@@ -130,8 +141,12 @@ impl Config {
         let Some(path) = file else { return Ok(Self::default()) };
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        toml::from_str(&text)
-            .map_err(|source| ConfigError::Parse { path: path.into(), source: Box::new(source) })
+        let config: Self = toml::from_str(&text)
+            .map_err(|source| ConfigError::Parse { path: path.into(), source: Box::new(source) })?;
+        match config.allow.iter().find(|entry| !is_permission(entry)) {
+            Some(entry) => Err(ConfigError::Permission { path: path.into(), entry: entry.clone() }),
+            None => Ok(config),
+        }
     }
 
     /// The settings of `agentd run`: the file's, overridden by flags and environment.
@@ -169,9 +184,24 @@ impl Config {
     }
 }
 
+/// Whether an entry of `allow` gives anything.
+fn is_permission(entry: &str) -> bool {
+    matches!(entry, "privileged" | "file-images" | "host-paths")
+        || entry.strip_prefix("host-paths=").is_some_and(|folder| folder.starts_with('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_permission_that_does_not_exist_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agentd.toml");
+        std::fs::write(&path, "allow = [\"host-paths=/srv\", \"privilegde\"]\n").unwrap();
+        let error = Config::read(Some(&path)).unwrap_err().to_string();
+        assert!(error.contains("privilegde") && error.contains("privileged"), "{error}");
+    }
 
     #[test]
     fn unknown_keys_are_errors_that_name_them() {
