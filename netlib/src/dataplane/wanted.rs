@@ -36,6 +36,9 @@ pub const GUEST_PORT: Port =
 const OVERLAY_PORT: Port =
     Port { learning: false, flood: [false; 3], proxy_arp: false, neighbour_suppression: true };
 
+/// Switches IPv6 off for devices to come; there only where the kernel has IPv6.
+const IPV6_OFF: &str = "net/ipv6/conf/default/disable_ipv6";
+
 /// Settings of a network's namespace. A new namespace inherits its settings from whoever was
 /// first, so that each one we lean on is written. Names of absent modules are passed over.
 const SETTINGS: [(&str, &str); 13] = [
@@ -47,7 +50,7 @@ const SETTINGS: [(&str, &str); 13] = [
     ("net/ipv4/conf/all/accept_redirects", "0"),
     ("net/ipv4/conf/default/accept_redirects", "0"),
     ("net/ipv6/conf/all/disable_ipv6", "1"),
-    ("net/ipv6/conf/default/disable_ipv6", "1"),
+    (IPV6_OFF, "1"),
     ("net/netfilter/nf_conntrack_tcp_loose", "1"),
     // 1 in every namespace where br_netfilter is loaded, also when Docker loads it later.
     ("net/bridge/bridge-nf-call-iptables", "0"),
@@ -65,12 +68,17 @@ pub fn settings(vni: u32, strict_reverse_path: bool) -> BTreeMap<(Side, String),
     } else {
         "0"
     };
-    let root = [("route_localnet", "1"), ("rp_filter", reverse_path)];
+    let root = [
+        ("ipv4", "route_localnet", "1"),
+        ("ipv4", "rp_filter", reverse_path),
+        // Else the device gives itself an address some seconds after it came up.
+        ("ipv6", "disable_ipv6", "1"),
+    ];
     SETTINGS
         .iter()
         .map(|(name, value)| ((Side::Inside, (*name).to_owned()), (*value).to_owned()))
-        .chain(root.iter().map(|(name, value)| {
-            ((Side::Root, format!("net/ipv4/conf/{transit}/{name}")), (*value).to_owned())
+        .chain(root.iter().map(|(family, name, value)| {
+            ((Side::Root, format!("net/{family}/conf/{transit}/{name}")), (*value).to_owned())
         }))
         .collect()
 }
@@ -85,7 +93,11 @@ pub fn facts(network: &Network, underlay: &Underlay, around: &Surroundings) -> F
         ..Facts::default()
     };
     // Devices' settings come with them; the others are there or never will be.
-    facts.settings.retain(|key, _| key.0 == Side::Root || around.settings.contains(key));
+    let has_ipv6 = around.settings.contains(&(Side::Inside, IPV6_OFF.to_owned()));
+    facts.settings.retain(|key, _| match key.0 {
+        Side::Root => has_ipv6 || key.1.starts_with("net/ipv4/"),
+        Side::Inside => around.settings.contains(key),
+    });
     for (side, name, link) in links(network, underlay) {
         facts.links.insert((side, name.into()), link);
     }
