@@ -65,11 +65,10 @@ pub enum IpamError {
         /// The network's name.
         name: String,
     },
-    /// All addresses of the reserve are taken or resting.
+    /// All addresses of the reserve are taken.
     #[error(
         "cannot give an address of network {name}: all {granted} addresses of this host's reserve \
-         are in use or were until a few minutes ago; remove a container, try again later, or \
-         create the container through Stampede"
+         are in use; remove a container, or create this one through Stampede"
     )]
     ReserveEmpty {
         /// The network's name.
@@ -132,6 +131,16 @@ impl Rest {
         let over = |since: &Instant| now.saturating_duration_since(*since) >= REST;
         self.since.iter().filter(|(_, since)| over(since)).map(|(place, _)| *place).collect()
     }
+
+    /// Notes that an address was released just now, whenever it rested before.
+    pub fn begin(&mut self, place: Place, now: Instant) {
+        self.since.insert(place, now);
+    }
+
+    /// Since when an address rests, as far as this run of agentd knows.
+    fn since(&self, place: &Place) -> Option<Instant> {
+        self.since.get(place).copied()
+    }
 }
 
 /// An address for Docker, and what must be durable before it is given.
@@ -143,19 +152,22 @@ pub struct Gift {
     pub records: Vec<Record>,
 }
 
-/// Chooses an address: the one asked for, or one of the reserve.
+/// Chooses an address: the one asked for, or one of the reserve. When all others are taken, the one
+/// that rests longest is given: whoever starts containers one after the other would else be refused
+/// after a few, and a host's address keeps its Ethernet address, so that no neighbour is misled.
 ///
 /// # Errors
 /// When the address is not this host's to give, or the reserve is empty.
 pub fn choose(
     desired: &Desired,
     state: &State,
+    rest: &Rest,
     network: &Network,
     asked: Option<Ipv4Addr>,
 ) -> Result<Gift, IpamError> {
     match asked {
         Some(ip) => by_address(desired, state, network, ip),
-        None => from_reserve(desired, state, network),
+        None => from_reserve(desired, state, rest, network),
     }
 }
 
@@ -181,13 +193,20 @@ fn by_address(
     Err(IpamError::NotOurs { ip, name: name() })
 }
 
-fn from_reserve(desired: &Desired, state: &State, network: &Network) -> Result<Gift, IpamError> {
+fn from_reserve(
+    desired: &Desired,
+    state: &State,
+    rest: &Rest,
+    network: &Network,
+) -> Result<Gift, IpamError> {
     let granted = desired.reserves.get(&network.vni).map_or(&[][..], |reserve| &reserve.addresses);
-    let free = |place: &Place| !state.taken.contains(place) && !state.resting.contains(place);
+    let free = |place: &Place| !state.taken.contains(place);
+    let resting = |place: &Place| state.resting.contains(place).then(|| rest.since(place));
     let places = granted.iter().map(|granted| Place { vni: network.vni, ip: granted.ip });
     // An address that a stopped container had last is given only when there is no other.
     let remembered = |place: &Place| state.bound.values().any(|port| port.place == *place);
-    let place = places.filter(free).min_by_key(|place| (remembered(place), place.ip));
+    let order = |place: &Place| (resting(place), remembered(place), place.ip);
+    let place = places.filter(free).min_by_key(order);
     place.map(|place| Gift { ip: place.ip, records: vec![Record::Taken(place)] }).ok_or_else(|| {
         IpamError::ReserveEmpty { name: network.name.clone(), granted: granted.len() }
     })

@@ -207,7 +207,7 @@ impl NetworkDriver {
             for record in &records {
                 state.apply(record);
             }
-            let gift = ipam::choose(&desired, &state, &network, asked)?;
+            let gift = ipam::choose(&desired, &state, &rest, &network, asked)?;
             records.extend(gift.records);
             Ok((gift.ip, records))
         };
@@ -221,7 +221,7 @@ impl NetworkDriver {
         let place = Place { vni, ip: parse_ip(&request.address)? };
         self.book.note(vec![Record::Released(place)]).await?;
         let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        rest.ended(&self.book.state(), Instant::now());
+        rest.begin(place, Instant::now());
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ fn place(low: u8) -> Place {
 
 fn chosen(desired: &Desired, state: &State, asked: Option<u8>) -> Result<Ipv4Addr, IpamError> {
     let asked = asked.map(|low| place(low).ip);
-    choose(desired, state, network(desired, VNI)?, asked).map(|gift| gift.ip)
+    choose(desired, state, &Rest::default(), network(desired, VNI)?, asked).map(|gift| gift.ip)
 }
 
 #[test]
@@ -17,7 +17,8 @@ fn a_reserve_is_given_out_once_and_then_refused() {
     let desired = fixture::desired(&[100, 101, 102], &[]);
     let mut state = State::default();
     for low in [100, 101, 102] {
-        let gift = choose(&desired, &state, &desired.networks[&VNI], None).unwrap();
+        let gift =
+            choose(&desired, &state, &Rest::default(), &desired.networks[&VNI], None).unwrap();
         assert_eq!(gift, Gift { ip: place(low).ip, records: vec![Record::Taken(place(low))] });
         assert!(gift.records.iter().all(|record| state.apply(record)));
     }
@@ -26,20 +27,27 @@ fn a_reserve_is_given_out_once_and_then_refused() {
 }
 
 #[test]
-fn a_released_address_rests() {
-    let desired = fixture::desired(&[100], &[]);
+fn a_released_address_rests_unless_there_is_no_other() {
+    let desired = fixture::desired(&[100, 101], &[]);
+    let network = &desired.networks[&VNI];
     let mut state = State::default();
     let mut rest = Rest::default();
     let start = Instant::now();
-    state.apply(&Record::Taken(place(100)));
-    state.apply(&Record::Released(place(100)));
-    assert_eq!(rest.ended(&state, start), []);
-    assert!(chosen(&desired, &state, None).is_err());
-    assert!(chosen(&desired, &state, Some(100)).is_ok(), "who names it gets it");
-    assert_eq!(rest.ended(&state, start + REST - Duration::from_millis(1)), []);
-    assert_eq!(rest.ended(&state, start + REST), [place(100)]);
+    for low in [101, 100] {
+        state.apply(&Record::Taken(place(low)));
+        state.apply(&Record::Released(place(low)));
+        rest.begin(place(low), start + Duration::from_secs(u64::from(101 - low)));
+    }
+    let given = |state: &State, rest: &Rest| choose(&desired, state, rest, network, None);
+    assert_eq!(given(&state, &rest).unwrap().ip, place(101).ip, "the one that rests longest");
+    state.apply(&Record::Taken(place(101)));
+    assert_eq!(given(&state, &rest).unwrap().ip, place(100).ip, "sooner than a refusal");
+    state.apply(&Record::Released(place(101)));
+    rest.begin(place(101), start + Duration::from_secs(9));
+    assert_eq!(rest.ended(&state, start + REST), []);
+    assert_eq!(rest.ended(&state, start + REST + Duration::from_secs(1)), [place(100)]);
     state.apply(&Record::Rested(place(100)));
-    assert_eq!(chosen(&desired, &state, None), Ok(place(100).ip));
+    assert_eq!(given(&state, &rest).unwrap().ip, place(100).ip, "a rested one comes first");
 }
 
 #[test]
