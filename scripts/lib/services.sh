@@ -65,3 +65,22 @@ await() {
     sleep 0.2
   done
 }
+
+# A process that has just begun does not run its program yet, so this asks only whether it is there.
+service_ended() {
+  local pid _
+  if have_systemd; then ! systemctl --quiet is-active "stampede-$1.service"; return; fi
+  read -r pid _ 2>/dev/null <"$volatile/$1.pid" || return 0
+  ! readlink "/proc/$pid/exe" >/dev/null
+}
+
+# await_service SECONDS NAME WHAT COMMAND...: the same, but gives up as soon as the service has ended.
+await_service() {
+  local limit=$1 name=$2 what=$3 began=$SECONDS
+  shift 3
+  until service_runs "$name" && "$@" >/dev/null 2>&1; do
+    ! service_ended "$name" || die "$name has ended; its log says why: $(service_log "$name")"
+    [ $((SECONDS - began)) -lt "$limit" ] || die "waited $limit s for $what ($(service_log "$name")), in vain"
+    sleep 0.2
+  done
+}
