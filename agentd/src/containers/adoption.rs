@@ -53,9 +53,14 @@ fn ports(seen: &Observation, endpoints: &[EndpointInfo]) -> Vec<Port> {
 }
 
 /// What the journal lacks of what Docker shows: bindings of hand-run containers, and everything
-/// else if the journal was lost.
+/// else if the journal was lost. What Docker `ended` after the list was begun does not come back.
 #[must_use]
-pub fn lacking(desired: &Desired, seen: &Observation, state: &State) -> Vec<Record> {
+pub fn lacking(
+    desired: &Desired,
+    seen: &Observation,
+    state: &State,
+    ended: impl Fn(&str) -> bool,
+) -> Vec<Record> {
     let mut records = Vec::new();
     for (id, network) in &seen.networks {
         records.push(Record::Network { id: id.clone(), vni: network.vni });
@@ -64,7 +69,7 @@ pub fn lacking(desired: &Desired, seen: &Observation, state: &State) -> Vec<Reco
     let theirs = seen.hand_run.values().flat_map(|container| &container.endpoints);
     for endpoint in ours.chain(theirs) {
         for port in ports(seen, std::slice::from_ref(endpoint)) {
-            if state.endpoints.contains_key(&endpoint.id) {
+            if state.endpoints.contains_key(&endpoint.id) || ended(&endpoint.id) {
                 continue;
             }
             records.push(Record::Endpoint { id: endpoint.id.clone(), port });
@@ -155,7 +160,7 @@ mod tests {
     }
 
     fn note_lacking(desired: &Desired, seen: &Observation, state: &mut State) {
-        let records = lacking(desired, seen, state);
+        let records = lacking(desired, seen, state, |_| false);
         noted(state, &records);
     }
 
@@ -174,7 +179,7 @@ mod tests {
         assert_eq!(state.networks["n"], VNI);
         assert_eq!(state.endpoints["e"].place.ip, ip(100));
         assert_eq!(state.taken.len(), 1);
-        assert_eq!(lacking(&desired, &seen(true), &state), []);
+        assert_eq!(lacking(&desired, &seen(true), &state, |_| false), []);
         let told = adopted(&seen(true), &state);
         assert_eq!(
             (told[0].ip, told[0].running, told[0].name.as_str()),
@@ -184,6 +189,14 @@ mod tests {
         assert_eq!((told[0].ip, told[0].running), (ip(100), false));
         note_lacking(&desired, &Observation::default(), &mut state);
         assert!(state.bound.is_empty());
+    }
+
+    #[test]
+    fn an_endpoint_that_ended_while_docker_was_listed_does_not_come_back() {
+        let desired = fixture::desired(&[100], &[]);
+        let records = lacking(&desired, &seen(true), &State::default(), |id| id == "e");
+        let back = |record: &Record| matches!(record, Record::Endpoint { .. } | Record::Taken(_));
+        assert!(!records.iter().any(back), "{records:?}");
     }
 
     #[test]

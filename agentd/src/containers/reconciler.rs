@@ -2,10 +2,11 @@
 //! the next pass, which they bring about, verifies them.
 
 use super::adoption::{self, Leftovers};
-use super::book::Book;
+use super::book::{Book, BookError};
 use super::creation::{Creation, specification};
 use super::driver::{DriverError, Observation, RunInfo, RunState};
 use super::jobs::{Aim, Jobs, Turn};
+use super::journal::State;
 use super::plan::{self, Memory, NetworkStep, Step};
 use super::steps::Tools;
 use super::view::{self, Sight};
@@ -105,11 +106,19 @@ impl Containers {
     /// Brings the journal up to what Docker shows, and tells of hand-run containers.
     async fn keep_book(&mut self, desired: &Arc<Desired>, seen: &Observation) {
         let Some(book) = &self.book else { return };
-        let mut records = adoption::lacking(desired, seen, &book.state());
-        records.extend(self.leftovers.ripe(seen, &book.state(), Instant::now()));
-        if !records.is_empty()
-            && let Err(error) = book.note(records).await
-        {
+        let state = book.state();
+        let lacking = adoption::lacking(desired, seen, &state, |id| book.has_ended(id));
+        let ripe = self.leftovers.ripe(seen, &state, Instant::now());
+        let work = !lacking.is_empty() || !ripe.is_empty();
+        // Decided again with nobody deciding at the same time: Docker goes on meanwhile.
+        let (decider, desired, looked) = (book.clone(), desired.clone(), seen.clone());
+        let decide = move |state: &State| {
+            let ended = |id: &str| decider.has_ended(id);
+            let mut records = adoption::lacking(&desired, &looked, state, ended);
+            records.extend(ripe);
+            Ok::<_, BookError>(((), records))
+        };
+        if work && let Err(error) = book.decide(decide).await {
             tracing::warn!(error = chain(&error), "the driver's journal lags behind Docker");
         }
         let adopted = adoption::adopted(seen, &book.state());
