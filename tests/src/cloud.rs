@@ -146,6 +146,11 @@ impl Cloud {
         let host = self.equip_host(equipment)?;
         host.give_token(&token)?;
         host.start_agentd()?;
+        until("the host's first snapshot", Duration::from_secs(30), || {
+            let known = self.hosts[self.hosts.len() - 1].status()?["host"].clone();
+            ensure!(known.is_string(), "agentd does not know who it is");
+            Ok(())
+        })?;
         let number = self.hosts.len();
         until("the host's enrolment", Duration::from_secs(30), || {
             let active = self.api().list("hosts?state=active")?.len();

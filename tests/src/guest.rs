@@ -35,7 +35,9 @@ impl Cloud {
     /// # Errors
     /// When it does not come to run.
     pub fn run_container(&self, name: &str, host: usize, more: Value) -> Result<Guest> {
-        let serve = "hostname >/www/index.html; exec httpd -f -h /www";
+        // A first process has no default actions for signals: without the trap it would be asked to
+        // end in vain.
+        let serve = "hostname >/www/index.html; httpd -f -h /www & trap 'kill $!' TERM; wait";
         let body = json!({
             "imageUuid": format!("docker:{IMAGE}"),
             "command": "sh",
