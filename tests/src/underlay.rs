@@ -47,6 +47,9 @@ impl Underlay {
             "ip link add {port} up master switch0 type veth peer name eth0 netns {peer}"
         ))?;
         node.network(&format!("ip address add {address}/24 dev eth0"))?;
+        // Without an address of the kernel's own making, which would settle only seconds later and
+        // look like a change.
+        node.network("ip link set eth0 addrgenmode none")?;
         node.network("ip link set eth0 up")?;
         if address != OUTSIDE {
             node.network(&format!("ip route add default via {OUTSIDE}"))?;
